@@ -1,0 +1,78 @@
+"""`clearslice train`: series -> run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clearslice.commands.terminal import ERRORS, expected_errors, stage_bars
+
+CACHE = Path("runs/cache")
+
+
+def train(
+    name: Annotated[str, typer.Argument(help="Domain and recipe, such as ct-l2.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder with train/, tune/ and validation/, each holding zip files or folders of DICOM series;"
+            " or a folder or zip file of series to train on."
+        ),
+    ],
+    run: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME. An existing run resumes.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of --steps batches.")] = 40,
+    steps: Annotated[int, typer.Option(min=1, help="Batches an epoch.")] = 400,
+    batch: Annotated[int, typer.Option(min=1, help="Patches a batch.")] = 32,
+    patch: Annotated[int, typer.Option(min=16, help="Side of a patch in pixels.")] = 96,
+    learning_rate: Annotated[float, typer.Option(help="Peak of the cosine schedule.")] = 1e-3,
+    precision: Annotated[
+        str, typer.Option(help="Keras policy of the convolutions: mixed_bfloat16, or float32 on older processors.")
+    ] = "mixed_bfloat16",
+    seed: Annotated[int, typer.Option(help="Same seed, same machine: same scores.")] = 0,
+    cache: Annotated[Path, typer.Option(help="Where projections and unit noise are kept between runs.")] = CACHE,
+) -> None:
+    """Train one model on simulated low dose, or resume where a killed run stopped.
+
+    Noise is added in the projections of each slice. That part is computed once (seconds a slice) and cached. Watch with
+    `tensorboard --logdir runs`; then run `clearslice evaluate` and `clearslice export`.
+    """
+    from imaging.errors import ImagingError
+    from training.datasets import check_roles, role_folder
+    from training.errors import TrainingError
+    from training.fit import FitSettings, Progress, fit
+    from training.pairs import prepare
+    from training.recipes import parse_model_name
+
+    with expected_errors(TrainingError, ImagingError, OSError):
+        parse_model_name(name)
+        settings = FitSettings(
+            model=name,
+            epochs=epochs,
+            steps=steps,
+            batch=batch,
+            patch=patch,
+            learning_rate=learning_rate,
+            precision=precision,
+            seed=seed,
+        )
+        with stage_bars() as advance:
+            roles = {}
+            for role in ("fit", "tune"):
+                folder = role_folder(data, role)
+                roles[role] = (
+                    prepare([folder], cache, average=role == "fit", progress=advance, notice=ERRORS.print)
+                    if folder
+                    else []
+                )
+            check_roles(roles)
+
+            def show(state: Progress) -> None:
+                stage = f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.3g}"
+                advance("train", (state.epoch - 1) * state.steps + state.step, state.epochs * state.steps)
+                if state.scores is not None:
+                    scores = "  ".join(f"{key} {value:.4g}" for key, value in state.scores.items() if key != "loss")
+                    ERRORS.print(f"{stage}  tune: {scores}")
+
+            fit(settings, roles["fit"], roles["tune"], run or Path("runs") / name, progress=show)

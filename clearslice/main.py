@@ -1,0 +1,34 @@
+"""The command line: `clearslice --help`.
+
+Each command lives in a module of `clearslice.commands` that imports nothing heavy at the top; TensorFlow, Keras and
+FastAPI load only when a command that needs them runs.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from clearslice.commands import evaluate, export, models, reconstruct, serve, train
+
+app = typer.Typer(
+    name="clearslice",
+    help=(
+        "Reconstruct degraded images with U-Nets, low-dose CT first, and measure which loss suits which data.\n\n"
+        "Serve the shipped models:      clearslice serve\n\n"
+        "Reconstruct a file or folder:  clearslice reconstruct scan.dcm better.dcm\n\n"
+        "Train your own:                clearslice train ct-l2 --data DIR"
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+app.command("serve")(serve.serve)
+app.command("reconstruct")(reconstruct.reconstruct)
+app.add_typer(models.app, name="models")
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
+
+if __name__ == "__main__":
+    app()

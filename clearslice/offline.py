@@ -1,0 +1,228 @@
+"""Files and folders restored without a server.
+
+    IN --plan--> jobs (from, to) --read--> decode --> restore --> encode --write_new--> Outcome
+                                   |
+                                   +-- no image, or no CT slice: skipped      error: failed
+
+Every output is written beside its place, flushed to the disk and renamed, so that a file is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydicom.uid import CTImageStorage
+
+from imaging import formats
+from imaging.dicom_attributes import text
+from imaging.dicom_pixels import is_localizer, read_dicom
+from imaging.errors import ImagingError, NotAnImage, UnsuitableImage, UnsupportedFormat
+from imaging.formats import Limits
+from imaging.image import Format, Rescale, Unit
+from imaging.limits import check_bytes
+from model_store.restorer import Restorer
+from service import pipeline
+from service.errors import ServiceError
+from service.scores import score
+from service.settings import SiteConventions
+
+SUFFIXES: dict[str, Format] = {".dcm": "dicom", ".dicom": "dicom", ".png": "png", ".npy": "npy"}
+"""What the name of a single output asks for; other names keep the format of the input."""
+
+MEDIA_DIRECTORY = "DICOMDIR"
+
+
+class OutputExists(Exception):
+    """The output is there already, and was not to be overwritten."""
+
+
+class WrongPlace(Exception):
+    """Input and output that do not go together: the output inside the input, or a format that cannot be written."""
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """One file to restore: where from, where to, and in which format (None: its own)."""
+
+    source: Path
+    target: Path
+    wanted: Format | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: `reason` when it was skipped or failed, `scores` when there was a reference."""
+
+    job: FileJob
+    status: Literal["restored", "skipped", "failed"]
+    reason: str = ""
+    scores: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every file of a run is treated.
+
+    Attributes:
+        restorer: the loaded model.
+        strength: 0 to 1.
+        rescale: for PNG and NPY, or None.
+        limits: of one file.
+        conventions: of derived DICOM instances.
+        begun: SeriesDate and SeriesTime of all derived series, aware.
+        overwrite: whether outputs may be replaced.
+        models_taking: names of models by unit, for messages.
+    """
+
+    restorer: Restorer
+    strength: float
+    rescale: Rescale | None
+    limits: Limits
+    conventions: SiteConventions
+    begun: datetime
+    overwrite: bool
+    models_taking: Callable[[Unit], list[str]]
+
+
+def plan(source: Path, target: Path) -> list[FileJob]:
+    """The jobs of a run: one for a file, one per file below a folder, in the order of their names.
+
+    Raises:
+        WrongPlace: the input is neither, or the output is the input or lies inside of it.
+    """
+    if source.is_file():
+        place = target / source.name if target.is_dir() else target
+        if place.resolve() == source.resolve():
+            raise WrongPlace(f"the output {place} is the input; name another file")
+        return [FileJob(source, place, SUFFIXES.get(place.suffix.lower()))]
+    if not source.is_dir():
+        raise WrongPlace(f"{source} is neither a file nor a folder")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise WrongPlace(f"the output {target} lies inside the input {source}; name a folder outside of it")
+    if target.is_file():
+        raise WrongPlace(f"the output {target} is a file, and the input a folder; name a folder")
+    return [FileJob(path, target / path.relative_to(source)) for path in _files_below(source)]
+
+
+def run_job(job: FileJob, recipe: Recipe, reference: bytes | None = None) -> Outcome:
+    """Restores one file; what is wrong with it becomes the outcome, never an exception."""
+    try:
+        if job.target.exists() and not recipe.overwrite:
+            return Outcome(job, "skipped", "the output exists; --overwrite replaces it")
+        data = _read(job.source, recipe.limits)
+        why = _no_slice(job.source, data)
+        if why is not None:
+            return Outcome(job, "skipped", why)
+        encoded, scores = restore_bytes(data, recipe, wanted=job.wanted, reference=reference)
+        write_new(job.target, encoded, overwrite=recipe.overwrite)
+    except UnsuitableImage as error:
+        status: Literal["skipped", "failed"] = "skipped" if _not_a_ct_slice(job.source, recipe.limits) else "failed"
+        return Outcome(job, status, str(error))
+    except (ImagingError, ServiceError, OutputExists, WrongPlace) as error:
+        return Outcome(job, "failed", str(error))
+    except OSError as error:
+        return Outcome(job, "failed", f"{error.strerror or error}")
+    return Outcome(job, "restored", scores=scores)
+
+
+def restore_bytes(
+    data: bytes, recipe: Recipe, *, wanted: Format | None, reference: bytes | None = None
+) -> tuple[bytes, list[dict[str, Any]] | None]:
+    """The restored file of a file, and its metrics when there is a reference.
+
+    Raises:
+        ImagingError, ServiceError: as the steps of `service.pipeline`.
+        WrongPlace: DICOM is wanted of an image that is none.
+    """
+    version, restorer = recipe.restorer.version, recipe.restorer
+    pipeline.check_rescale_given(data, recipe.rescale, version.manifest, models_taking=recipe.models_taking)
+    rescale = None if reference is None and formats.sniff(data) == "dicom" else recipe.rescale
+    image, truth = pipeline.decode_pair(data, reference, limits=recipe.limits, rescale=rescale)
+    pipeline.check_unit(image, version.manifest, models_taking=recipe.models_taking)
+    pipeline.check_derivable(image, recipe.conventions)
+    if wanted == "dicom" and image.format != "dicom":
+        raise WrongPlace(f"a {image.format.upper()} file cannot become DICOM; name the output .{image.format}")
+    pixels = pipeline.reconstruct(image, restorer, ref=version.ref, strength=recipe.strength)
+    encoded = pipeline.encode(
+        image,
+        pixels,
+        wanted or image.format,
+        derivation=pipeline.derivation_of(version, recipe.strength),
+        conventions=recipe.conventions,
+        series=pipeline.SeriesContext(now=datetime.now(UTC).astimezone(), begun=recipe.begun),
+        file=data,
+    )
+    if truth is None:
+        return encoded.data, None
+    images = {"restored": pixels, "degraded": image.pixels}
+    return encoded.data, score(images, truth.pixels, unit=image.unit)
+
+
+def write_new(target: Path, data: bytes, *, overwrite: bool) -> None:
+    """Writes a file that is there whole or not at all, also after a crash.
+
+    Raises:
+        OutputExists: the file is there and `overwrite` is false, even when it appeared this very moment.
+        OSError: the folder cannot be written to.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
+    try:
+        with aside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            aside.replace(target)
+        else:
+            # Unlike a rename, a link never replaces what is there.
+            target.hardlink_to(aside)
+    except FileExistsError:
+        raise OutputExists(f"{target} exists; --overwrite replaces it") from None
+    finally:
+        aside.unlink(missing_ok=True)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            if path.is_file():
+                yield path
+
+
+def _read(path: Path, limits: Limits) -> bytes:
+    check_bytes(path.stat().st_size, max_bytes=limits.max_bytes)
+    return path.read_bytes()
+
+
+def _no_slice(path: Path, data: bytes) -> str | None:
+    """Why a file is no image at all, or None."""
+    if path.name.upper() == MEDIA_DIRECTORY:
+        return "the file is the directory of a medium"
+    try:
+        formats.sniff(data)
+    except (NotAnImage, UnsupportedFormat) as error:
+        return str(error)
+    return None
+
+
+def _not_a_ct_slice(path: Path, limits: Limits) -> bool:
+    """Whether an unsuitable file is a DICOM instance that belongs into a study beside its CT slices."""
+    data = _read(path, limits)
+    if formats.sniff(data) != "dicom":
+        return False
+    dataset = read_dicom(data, limits=limits)
+    return text(dataset, "SOPClassUID") != CTImageStorage or is_localizer(dataset)

@@ -1,0 +1,177 @@
+"""A folder or a zip file -> the bytes of its files, one after the other, under limits.
+
+    path --(folder? zip?)--> names --(how many? twice? encrypted?)--> bytes, in the order of the names
+           NotAnImage               TooLarge NotAnImage UnsupportedFormat
+
+Nothing is extracted to disk, so a name in a zip file is never used as a path; a link in it is a small file that holds
+a path. Names are not told in messages, because they often hold a patient's: files are counted in the order of names.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from imaging.errors import NotAnImage, TooLarge, UnsupportedFormat
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    """What one folder or zip file may cost.
+
+    Attributes:
+        max_entries: files and folders; the longest CT series have about 3000.
+        max_entry_bytes: of one file, decompressed; a CT slice of 1024 x 1024 has 2 MiB, so this leaves ample room.
+        max_total_bytes: of all files, decompressed; 2 GiB are 4000 slices of 512 x 512.
+    """
+
+    max_entries: int = 10_000
+    max_entry_bytes: int = 64 << 20
+    max_total_bytes: int = 2 << 30
+
+
+DEFAULT_LIMITS = ArchiveLimits()
+
+_END_OF_DIRECTORY = struct.Struct("<4s4H2LH")
+_END_SIGNATURE = b"PK\x05\x06"
+_ZIP64_LOCATOR_SIGNATURE = b"PK\x06\x07"
+_ZIP64_LOCATOR_SIZE = 20
+_LONGEST_COMMENT = 0xFFFF
+_DIRECTORY_BYTES_PER_ENTRY = 1024
+"""46 bytes and a name; generous for extra fields."""
+_ENCRYPTED_FLAG = 1
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError)
+"""What `zipfile` raises for damaged files: OSError where an offset points before the file, ValueError for names."""
+
+
+def read_members(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> Iterator[bytes]:
+    """The contents of all files in `path`, recursively, in the order of their names.
+
+    Left out: folders, hidden files, `__MACOSX`, and `DICOMDIR`, which only lists the others.
+
+    Args:
+        path: a folder, a zip file, or a single file of another kind, which is yielded itself.
+
+    Raises:
+        TooLarge: see `ArchiveLimits`; `limit` is the name of its attribute.
+        NotAnImage: no such file, a broken zip file, or one that holds a name twice.
+        UnsupportedFormat: an encrypted zip file, ZIP64, or compression other than deflate.
+    """
+    if path.is_dir():
+        yield from _read_folder(path, limits)
+    elif not path.is_file():
+        raise NotAnImage(f"{path} is neither a folder nor a file")
+    elif zipfile.is_zipfile(path):
+        yield from _read_zip(path, limits)
+    else:
+        yield from _read_files([path], limits)
+
+
+def _wanted(parts: tuple[str, ...]) -> bool:
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
+    return not hidden and "__MACOSX" not in parts and parts[-1].upper() != "DICOMDIR"
+
+
+def _read_folder(folder: Path, limits: ArchiveLimits) -> Iterator[bytes]:
+    paths = []
+    for entries, path in enumerate(folder.rglob("*"), start=1):
+        _check_entries(entries, limits)
+        if _wanted(path.relative_to(folder).parts) and path.is_file():
+            paths.append(path)
+    yield from _read_files(sorted(paths), limits)
+
+
+def _read_files(paths: list[Path], limits: ArchiveLimits) -> Iterator[bytes]:
+    total = 0
+    for number, path in enumerate(paths, start=1):
+        with path.open("rb") as file:
+            data = file.read(limits.max_entry_bytes + 1)
+        total += len(data)
+        _check_sizes(len(data), total, number, limits)
+        yield data
+
+
+def _read_zip(path: Path, limits: ArchiveLimits) -> Iterator[bytes]:
+    _check_directory(path, limits)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _zip_members(archive, limits)
+            total = 0
+            for number, member in enumerate(members, start=1):
+                with archive.open(member) as file:
+                    # whatever size the directory declares, no more than this is decompressed
+                    data = file.read(limits.max_entry_bytes + 1)
+                total += len(data)
+                _check_sizes(len(data), total, number, limits)
+                yield data
+    except _DAMAGE as error:
+        raise NotAnImage(f"the zip file is broken ({type(error).__name__}); make it again") from None
+
+
+def _zip_members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> list[zipfile.ZipInfo]:
+    infos = archive.infolist()
+    _check_entries(len(infos), limits)
+    names = {info.filename for info in infos}
+    if len(names) < len(infos):
+        raise NotAnImage("the zip file holds a file name twice, so it is unclear which one counts; make it again")
+    members = []
+    for info in sorted(infos, key=lambda info: info.filename):
+        parts = PurePosixPath(info.filename).parts
+        if info.is_dir() or not parts or not _wanted(parts) or stat.S_ISLNK(info.external_attr >> 16):
+            continue
+        if info.flag_bits & _ENCRYPTED_FLAG:
+            raise UnsupportedFormat("the zip file is encrypted; make it again without a password")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UnsupportedFormat(f"the zip file uses compression method {info.compress_type}; only deflate is read")
+        members.append(info)
+    return members
+
+
+def _check_directory(path: Path, limits: ArchiveLimits) -> None:
+    """Refuses a directory of too many bytes before `zipfile` turns it into objects."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        tail_size = min(size, _LONGEST_COMMENT + _END_OF_DIRECTORY.size + _ZIP64_LOCATOR_SIZE)
+        file.seek(size - tail_size)
+        tail = file.read()
+    # `zipfile` looks first for a record that ends the file, then for the last signature
+    end = len(tail) - _END_OF_DIRECTORY.size
+    if not (tail[end:].startswith(_END_SIGNATURE) and tail.endswith(b"\0\0")):
+        end = tail.rfind(_END_SIGNATURE)
+    if end < 0 or end + _END_OF_DIRECTORY.size > len(tail):
+        raise NotAnImage("the zip file is broken: its directory is missing; make it again")
+    if tail[max(0, end - _ZIP64_LOCATOR_SIZE) : end].startswith(_ZIP64_LOCATOR_SIGNATURE):
+        raise UnsupportedFormat("the zip file uses ZIP64, which is for archives larger than are read here")
+    directory_bytes = _END_OF_DIRECTORY.unpack_from(tail, end)[5]
+    if directory_bytes > limits.max_entries * _DIRECTORY_BYTES_PER_ENTRY:
+        raise TooLarge(
+            f"the directory of the zip file has {directory_bytes} bytes, too many for {limits.max_entries} files",
+            limit="max_entries",
+        )
+
+
+def _check_entries(entries: int, limits: ArchiveLimits) -> None:
+    if entries > limits.max_entries:
+        raise TooLarge(
+            f"more than {limits.max_entries} files and folders; take a smaller folder or archive",
+            limit="max_entries",
+        )
+
+
+def _check_sizes(size: int, total: int, number: int, limits: ArchiveLimits) -> None:
+    if size > limits.max_entry_bytes:
+        raise TooLarge(
+            f"file {number} in the order of names has more than {limits.max_entry_bytes} bytes",
+            limit="max_entry_bytes",
+        )
+    if total > limits.max_total_bytes:
+        raise TooLarge(
+            f"the files have more than {limits.max_total_bytes} bytes together; take a smaller folder or archive",
+            limit="max_total_bytes",
+        )

@@ -1,0 +1,211 @@
+"""The bytes of a DICOM file -> a data set in which every element has been read.
+
+    bytes --(size, DICM)--> file meta --(syntax)--> inflate under a cap --> elements --(convert all)--> FileDataset
+            TooLarge        NotAnImage UnsupportedFormat  TooLarge          NotAnImage
+
+pydicom converts an element when it is first looked at, and may raise any type of exception then. Here all are looked
+at once, inside one guard, so that no later step can fail on a malformed element. Private elements that cannot be read
+are dropped (a derived image carries none) and counted in the log; any other one refuses the file.
+
+pydicom's warnings and log lines quote the values they complain about, which can be patient data: they are silenced.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from imaging.errors import ImagingError, NotAnImage, TooLarge, UnsupportedFormat
+from imaging.limits import Limits, check_bytes
+
+log = logging.getLogger(__name__)
+
+PREAMBLE_LENGTH = 128
+MAGIC = b"DICM"
+
+MAX_DEPTH = 32
+"""Sequences inside sequences. The deepest objects of the standard stay below 10; Python's recursion ends near 200."""
+
+MAX_ELEMENTS = 100_000
+"""Elements of one file, sequences included: a CT image has about 200. Bounds the memory that many tiny ones take."""
+
+MAX_READS = 4 * MAX_ELEMENTS
+"""pydicom reads a stream two to four times for an element."""
+
+MAX_ELEMENT_BYTES = 1 << 20
+"""Of an element that is converted to Python objects (sequences, numbers, text), for the same reason."""
+
+# These stay bytes, whatever their size; `max_bytes` of the file bounds them.
+_UNCONVERTED = frozenset({"OB", "OW", "OD", "OF", "OL", "OV", "OB or OW"})
+_FILE_META_GROUP = 0x0002
+_PIXEL_GROUP = 0x7FE0
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+# warnings.catch_warnings swaps state of the whole process, so it must not interleave with itself.
+_silence = threading.Lock()
+
+
+class _MeteredStream(io.BytesIO):
+    """Gives up after `MAX_READS` reads, before millions of elements have become objects."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > MAX_READS:
+            raise NotAnImage(f"the DICOM file has more than {MAX_ELEMENTS} elements, far more than any CT image")
+        return super().read(size)
+
+
+@contextmanager
+def pydicom_guard(what: str) -> Iterator[None]:
+    """Runs pydicom silently; whatever it raises becomes NotAnImage, since no list of its exception types is complete.
+
+    The message tells the type of the exception only: its text may quote patient data.
+    """
+    with _silence, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - see above
+            ours = _ours(error)
+            raise ours if ours is not None else NotAnImage(f"{what} ({type(error).__name__})") from None
+
+
+def _ours(error: BaseException | None) -> ImagingError | None:
+    """The error of ours that pydicom may have wrapped in one of its own."""
+    while error is not None and not isinstance(error, ImagingError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def looks_like_dicom(data: bytes) -> bool:
+    """Whether the prefix stands where PS3.10 puts it, whatever the preamble holds (nothing, TIFF, even a program)."""
+    return data[PREAMBLE_LENGTH : PREAMBLE_LENGTH + len(MAGIC)] == MAGIC
+
+
+def read_dicom(data: bytes, *, limits: Limits) -> FileDataset:
+    """Parses a whole DICOM file.
+
+    Args:
+        data: preamble, `DICM`, file meta and data set, as PS3.10 section 7 defines them.
+        limits: `max_bytes` bounds the file, and a deflated data set once more when inflated.
+
+    Returns:
+        The data set with all elements converted; `file_meta.TransferSyntaxUID` is present; `PixelData` are bytes in
+        the byte order of the file. The preamble is not kept: it may hold a program.
+
+    Raises:
+        TooLarge: more than `max_bytes`, before or after inflating.
+        NotAnImage: no preamble, no TransferSyntaxUID, malformed, nested too deeply, too many elements.
+        UnsupportedFormat: a transfer syntax that the standard does not know, so that the encoding is unknown.
+    """
+    check_bytes(len(data), max_bytes=limits.max_bytes)
+    if not looks_like_dicom(data):
+        raise NotAnImage(
+            "the file has no DICM prefix after a preamble of 128 bytes, so it is no DICOM file (PS3.10 section 7.1);"
+            " a bare data set must be written as a file first"
+        )
+    with pydicom_guard("the DICOM file is malformed or truncated"):
+        stream = _MeteredStream(data)
+        stream.seek(PREAMBLE_LENGTH + len(MAGIC))
+        file_meta = FileMetaDataset(read_dataset(stream, False, True, stop_when=_after_file_meta))
+        syntax = _transfer_syntax(file_meta)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            stream = _MeteredStream(_inflate(data[stream.tell() :], max_bytes=limits.max_bytes))
+        implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+        elements = read_dataset(stream, implicit, little)
+        # an empty buffer, because the real one would keep the whole file in memory
+        dataset = FileDataset(io.BytesIO(), elements, None, file_meta, implicit, little)
+        dataset.set_original_encoding(implicit, little, elements._character_set)  # noqa: SLF001
+        dropped = _convert_all(file_meta) + _convert_all(dataset)
+    if dropped:
+        log.warning("dropped %d unreadable private elements of a DICOM file", dropped)
+    return dataset
+
+
+def _after_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return bool(tag.group != _FILE_META_GROUP)
+
+
+def _transfer_syntax(file_meta: FileMetaDataset) -> UID:
+    syntax = file_meta.get("TransferSyntaxUID")
+    if not isinstance(syntax, str) or not syntax:
+        raise NotAnImage(
+            "the DICOM file has no single TransferSyntaxUID (0002,0010), so its encoding is unknown;"
+            " write it with complete file meta information (PS3.10 section 7.1)"
+        )
+    uid = UID(syntax)
+    if uid.is_private or uid.type != "Transfer Syntax":
+        raise UnsupportedFormat(f"transfer syntax {syntax[:64]!r} is none of the DICOM standard")
+    return uid
+
+
+def _inflate(deflated: bytes, *, max_bytes: int) -> bytes:
+    """Raw DEFLATE (PS3.5 A.5), at most `max_bytes` of output."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(deflated, max_bytes + 1)
+    if len(inflated) > max_bytes:
+        raise TooLarge(
+            f"the deflated data set has more than the {max_bytes} bytes that are allowed; send a smaller image",
+            limit="max_bytes",
+        )
+    if not inflater.eof:
+        raise NotAnImage("the deflated data set of the DICOM file ends early; send the whole file")
+    return inflated
+
+
+def _convert_all(root: Dataset) -> int:
+    """Converts every element of `root` in place, level by level instead of recursively; returns how many it dropped."""
+    dropped = seen = 0
+    level = [root]
+    for _ in range(MAX_DEPTH):
+        below: list[Dataset] = []
+        for dataset in level:
+            tags = list(dataset.keys())
+            seen += len(tags) + 1
+            if seen > MAX_ELEMENTS:
+                raise NotAnImage(f"the DICOM file has more than {MAX_ELEMENTS} elements, far more than any CT image")
+            for tag in tags:
+                try:
+                    below += _converted_items(dataset, tag)
+                except Exception as error:  # noqa: BLE001 - see pydicom_guard
+                    if not tag.is_private:
+                        raise NotAnImage(f"element {tag} of the DICOM file cannot be read: {_reason(error)}") from None
+                    del dataset[tag]
+                    dropped += 1
+        if not below:
+            return dropped
+        level = below
+    raise NotAnImage(f"the DICOM file nests sequences more than {MAX_DEPTH} deep")
+
+
+def _converted_items(dataset: Dataset, tag: BaseTag) -> list[Dataset]:
+    """Converts one element; the items when it is a sequence."""
+    raw = dataset.get_item(tag)
+    if (
+        isinstance(raw, RawDataElement)
+        and raw.value is not None
+        and raw.VR not in _UNCONVERTED
+        and tag.group != _PIXEL_GROUP
+        and len(raw.value) > MAX_ELEMENT_BYTES
+    ):
+        raise NotAnImage(f"it has {len(raw.value)} bytes, and {MAX_ELEMENT_BYTES} are allowed outside of pixel data")
+    element = dataset[tag]
+    return list(element.value) if element.VR == "SQ" else []
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ImagingError) else type(error).__name__

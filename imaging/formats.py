@@ -1,0 +1,182 @@
+"""Files <-> images, by content and never by name.
+
+    bytes --(size)--> sniff --png/npy/dicom--> stored values --Rescale--> Image
+            TooLarge  NotAnImage UnsupportedFormat          UnsuitableImage
+    Image + restored --to_stored_values--> bytes of the same format and number type
+
+PNG and NPY state no unit. Without a rescale they are relative: integers of 8 or 16 bits fill 0 .. 1, floats must lie in
+it. With a rescale they are HU. DICOM states its own; it is written back by `service/dicom/derive.py`, since a derived
+image needs more than pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.dicom_file import looks_like_dicom, read_dicom
+from imaging.dicom_pixels import image_from_dataset
+from imaging.errors import ImagingError, NotAnImage, UnsuitableImage, UnsupportedFormat
+from imaging.hounsfield import check_reach, undeclared_padding
+from imaging.image import AIR_HU, Format, Image, Rescale, Unit, to_stored_values
+from imaging.limits import Limits, check_bytes
+from imaging.npy import MAGIC as NPY_MAGIC
+from imaging.npy import read_npy, write_npy
+from imaging.png import SIGNATURE as PNG_SIGNATURE
+from imaging.png import read_png, write_png
+
+__all__ = ["HU_IN_PNG", "Limits", "decode", "encode", "encode_npy", "encode_png", "sniff"]
+
+HU_IN_PNG = Rescale(1.0, -1024.0)
+"""How HU are put into a 16-bit PNG: the usual encoding of CT scanners, from -1024 to far above any metal."""
+
+_EXACT_INTEGERS = 1 << 53
+"""float64, in which stored values are computed, holds every integer up to here."""
+
+_READ = "DICOM, PNG and NPY are read"
+
+# Where a file that is none of ours begins so, this is told; the first match counts.
+_OTHERS: tuple[tuple[re.Pattern[bytes], type[ImagingError], str], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), error, what)
+    for pattern, error, what in (
+        (rb"$", NotAnImage, "is empty"),
+        (rb"(II[*+]\0|MM\0[*+])", UnsupportedFormat, "looks like TIFF, which is not supported yet"),
+        (rb"\xff\xd8\xff", UnsupportedFormat, "looks like JPEG, whose losses cannot be told from the image"),
+        (rb"(\xff\x4f\xff\x51|\0\0\0\x0cjP  )", UnsupportedFormat, "looks like JPEG 2000 outside of DICOM"),
+        (rb"GIF8", UnsupportedFormat, "looks like GIF, which is for display"),
+        (rb"BM.{4}\0\0\0\0", UnsupportedFormat, "looks like BMP, which is for display"),
+        (rb"RIFF.{4}WEBP", UnsupportedFormat, "looks like WebP, which is for display"),
+        (rb"NRRD", UnsupportedFormat, "looks like NRRD; send single slices"),
+        (rb"%PDF", NotAnImage, "looks like a PDF document"),
+        (rb"PK(\x03\x04|\x05\x06)", NotAnImage, "looks like a zip archive or NPZ; send the files in it one by one"),
+        (rb"\x1f\x8b", NotAnImage, "looks like gzip; decompress it first"),
+        (rb"(\x02\0\0\0|\x08\0|\0\x08)", NotAnImage, "looks like DICOM without preamble; write it as PS3.10 says"),
+        (rb".?PNG", NotAnImage, "looks like a PNG file whose first bytes are damaged, as by a transfer as text"),
+        (rb"\s*<", NotAnImage, "looks like HTML, XML or SVG"),
+        (rb"[\t\n\r\f\x20-\xff]{1,512}$", NotAnImage, "looks like text"),
+        (rb"", NotAnImage, "looks like nothing known"),
+    )
+)
+_SAMPLE = 512  # bytes that are enough to tell
+
+
+def sniff(data: bytes) -> Format:
+    """The format of a file, by its first bytes.
+
+    Raises:
+        NotAnImage: empty, text, a document, an archive or unknown bytes; the message tells what it looks like.
+        UnsupportedFormat: an image of another format.
+    """
+    if data.startswith(PNG_SIGNATURE):
+        return "png"
+    if data.startswith(NPY_MAGIC):
+        return "npy"
+    if looks_like_dicom(data):
+        return "dicom"
+    sample = data[:_SAMPLE]
+    error, what = next((error, what) for pattern, error, what in _OTHERS if pattern.match(sample))
+    raise error(f"the file {what}; {_READ}")
+
+
+def decode(data: bytes, *, limits: Limits, rescale: Rescale | None = None) -> Image:
+    """Reads one image from the bytes of a file.
+
+    Args:
+        data: a whole PNG, NPY or DICOM file.
+        limits: enforced before anything is decoded.
+        rescale: from stored values to HU, for PNG and NPY; None leaves them relative.
+
+    Raises:
+        TooLarge, NotAnImage, UnsupportedFormat: as `sniff`, `read_png`, `read_npy`, `read_dicom` say.
+        UnsuitableImage: NaN or infinite values; floats outside of 0 .. 1 or integers of other than 8 or 16 unsigned
+            bits without a rescale; a rescale with DICOM, or one that leads beyond any HU.
+    """
+    check_bytes(len(data), max_bytes=limits.max_bytes)
+    kind = sniff(data)
+    if kind == "dicom":
+        if rescale is not None:
+            raise UnsuitableImage(
+                "a DICOM image has a rescale of its own; leave rescale_slope and rescale_intercept out"
+            )
+        return image_from_dataset(read_dicom(data, limits=limits), max_pixels=limits.max_pixels)
+    stored = read_png(data, limits=limits) if kind == "png" else read_npy(data, limits=limits)
+    if not np.isfinite(stored).all():
+        raise UnsuitableImage("the image holds NaN or infinite values; every pixel must be a finite number")
+    unit: Unit = "relative" if rescale is None else "HU"
+    rescale = _relative(stored) if rescale is None else rescale
+    check_reach(rescale, float(stored.min()), float(stored.max()))
+    pixels, padding = rescale.to_physical(stored), None
+    if unit == "HU":
+        mask = undeclared_padding(pixels)
+        padding = mask if mask.any() else None
+        pixels[mask] = AIR_HU
+    return Image(pixels=pixels, unit=unit, stored=stored, rescale=rescale, format=kind, padding=padding)
+
+
+def encode(image: Image, restored: NDArray[np.float32]) -> bytes:
+    """Writes a restored image in the format and the number type it came in; unchanged pixels keep their stored value.
+
+    Values that the number type cannot hold, and relative ones outside of 0 .. 1, are set to the nearest that fits.
+
+    Args:
+        image: a PNG or NPY image.
+        restored: (H, W) float32 in `image.unit`, finite.
+
+    Raises:
+        ValueError: a DICOM image, or what `to_stored_values` refuses.
+    """
+    if image.format == "dicom":
+        raise ValueError("a DICOM image is written by service.dicom.derive, which also derives its attributes")
+    low, high = _stored_range(image)
+    stored = to_stored_values(image, restored, low=low, high=high, dtype=image.stored.dtype).values
+    return write_png(stored) if image.format == "png" else write_npy(stored)
+
+
+def encode_npy(pixels: NDArray[np.float32]) -> bytes:
+    """Physical values, (H, W) float32 in any unit, as an NPY file of float32."""
+    return write_npy(pixels.astype(np.float32, copy=False))
+
+
+def encode_png(pixels: NDArray[np.float32], *, rescale: Rescale, bits: Literal[8, 16] = 16) -> bytes:
+    """Physical values as a PNG file of (pixels - intercept) / slope, rounded half to even and clipped.
+
+    Args:
+        pixels: (H, W) float32, finite, in any unit.
+        rescale: `HU_IN_PNG` for HU; Rescale(1 / 255, 0) or Rescale(1 / 65535, 0) for relative values.
+        bits: of one pixel.
+
+    Raises:
+        ValueError: not (H, W), or not finite.
+    """
+    if not np.isfinite(pixels).all():
+        raise ValueError("pixels hold NaN or infinite values")
+    stored = np.rint(rescale.to_stored(pixels)).clip(0, (1 << bits) - 1)
+    return write_png(stored.astype(np.uint8 if bits == 8 else np.uint16))  # noqa: PLR2004
+
+
+def _relative(stored: NDArray[Any]) -> Rescale:
+    """What turns stored values of no declared unit into 0 .. 1."""
+    if stored.dtype in (np.uint8, np.uint16):
+        return Rescale(1.0 / float(np.iinfo(stored.dtype).max), 0.0)
+    send = "send rescale_slope=1 and rescale_intercept=0 if the values are HU"
+    if stored.dtype.kind != "f":
+        raise UnsuitableImage(f"the image holds {stored.dtype} values without a unit; {send}, or scale them to 0 .. 1")
+    low, high = float(stored.min()), float(stored.max())
+    if low < 0 or high > 1:
+        raise UnsuitableImage(
+            f"the image holds values from {low:.6g} to {high:.6g}; without a rescale they must lie in 0 .. 1; {send}"
+        )
+    return Rescale(1.0, 0.0)
+
+
+def _stored_range(image: Image) -> tuple[float, float]:
+    """What the number type holds; for relative images this is 0 .. 1, because integers fill it."""
+    dtype = image.stored.dtype
+    if dtype.kind == "f":
+        limit = float(np.finfo(dtype).max)
+        return (0.0, 1.0) if image.unit == "relative" else (-limit, limit)
+    limits = np.iinfo(dtype)
+    return max(int(limits.min), -_EXACT_INTEGERS), min(int(limits.max), _EXACT_INTEGERS)

@@ -1,0 +1,143 @@
+"""Image: one 2-D array in a physical unit, and all that is needed to write it back.
+
+    stored values --Rescale--> physical values (HU or 0..1) --network--> physical values --Rescale--> stored values
+
+A pixel whose physical value did not change keeps its stored value bit for bit, and so do padding pixels. Therefore an
+identity model, or strength 0, gives back every stored value exactly, whatever the encoding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.errors import UnsuitableImage
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+Unit = Literal["HU", "relative"]
+"""`HU`: Hounsfield units, water 0 and air -1000. `relative`: grayscale from 0 (black) to 1 (white)."""
+
+Format = Literal["png", "npy", "dicom"]
+
+AIR_HU = -1000.0
+"""What the network sees where a CT image holds padding: air, the usual surrounding of a patient."""
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """physical = slope * stored + intercept (DICOM PS3.3 C.11.1.1.2).
+
+    Raises:
+        UnsuitableImage: slope is 0, or either number is not finite.
+    """
+
+    slope: float
+    intercept: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.slope) and math.isfinite(self.intercept)) or self.slope == 0:
+            raise UnsuitableImage(
+                f"rescale slope {self.slope} and intercept {self.intercept} define no unit:"
+                " both must be finite and the slope must not be 0"
+            )
+
+    def to_physical(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Physical values, float32, of stored values of any real dtype and any shape (computed in float64)."""
+        return (stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+
+    def to_stored(self, physical: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Unrounded, unclipped stored values, float64, of physical values of any shape."""
+        result: NDArray[np.float64] = (physical.astype(np.float64) - self.intercept) / self.slope
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One image in a physical unit. Arrays are read-only.
+
+    Attributes:
+        pixels: (H, W) float32 in `unit`, finite everywhere; padding pixels hold `AIR_HU`.
+        unit: the unit of `pixels`.
+        stored: (H, W) values as the file holds them, in native byte order, any integer or floating dtype.
+        rescale: how `stored` becomes `pixels`.
+        format: the container it came in, and in which it is written back.
+        spacing: (between rows, between columns) in mm, or None when unknown.
+        padding: (H, W) bool, True where a stored value is no measurement, or None when every pixel is one.
+        dataset: the DICOM data set it came from (never mutated), or None.
+    """
+
+    pixels: NDArray[np.float32]
+    unit: Unit
+    stored: NDArray[Any]
+    rescale: Rescale
+    format: Format
+    spacing: tuple[float, float] | None = None
+    padding: NDArray[np.bool_] | None = None
+    dataset: Dataset | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 2 or self.pixels.dtype != np.float32:
+            raise ValueError(f"pixels must be (H, W) float32, not {self.pixels.shape} {self.pixels.dtype}")
+        for name in ("stored", "padding"):
+            array = getattr(self, name)
+            if array is not None and array.shape != self.pixels.shape:
+                raise ValueError(f"{name} has shape {array.shape}, pixels {self.pixels.shape}")
+            if array is not None:
+                array.flags.writeable = False
+        if not np.isfinite(self.pixels).all():
+            raise UnsuitableImage("the image holds NaN or infinite values; every pixel must be a finite number")
+        self.pixels.flags.writeable = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        height, width = self.pixels.shape
+        return height, width
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPixels:
+    """Pixels on their way back into a file.
+
+    Attributes:
+        values: (H, W) in the dtype asked for.
+        clipped: how many pixels did not fit the range and were set to its nearer end.
+    """
+
+    values: NDArray[Any]
+    clipped: int
+
+
+def to_stored_values(
+    image: Image, restored: NDArray[np.float32], *, low: float, high: float, dtype: np.dtype[Any]
+) -> StoredPixels:
+    """Stored values of a restored image; unchanged and padding pixels keep theirs bit for bit.
+
+    Args:
+        image: where the pixels came from.
+        restored: (H, W) float32 in `image.unit`, finite.
+        low, high: the range of stored values, inclusive, that the encoding can hold.
+        dtype: of the result; integers are rounded half to even, floats are not rounded.
+
+    Raises:
+        ValueError: `restored` has another shape or dtype, or is not finite.
+    """
+    if restored.shape != image.pixels.shape or restored.dtype != np.float32:
+        raise ValueError(f"restored must be {image.pixels.shape} float32, not {restored.shape} {restored.dtype}")
+    if not np.isfinite(restored).all():
+        raise ValueError("restored holds NaN or infinite values")
+    keep = restored == image.pixels
+    if image.padding is not None:
+        keep |= image.padding
+    exact = image.rescale.to_stored(restored)
+    if np.issubdtype(dtype, np.integer):
+        exact = np.rint(exact)
+    clipped = int(np.count_nonzero(((exact < low) | (exact > high)) & ~keep))
+    values = np.clip(exact, low, high).astype(dtype)
+    return StoredPixels(np.where(keep, image.stored.astype(dtype), values), clipped)

@@ -1,0 +1,103 @@
+"""NPY <-> stored values: one two-dimensional array of real numbers.
+
+    bytes --(magic, version)--> header --(a number type? 2-D? as many bytes as it says?)--> stored values
+            NotAnImage                    UnsuitableImage TooLarge NotAnImage
+
+The header is a Python literal and is parsed as nothing else; object arrays, which NumPy would unpickle, are refused.
+Only (H, W) is taken: (H, W, 1) and (1, H, W) are refused rather than reshaped, since the answer has the shape of the
+question. The format: numpy.lib.format, versions 1.0 to 3.0.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.errors import NotAnImage, UnsuitableImage, UnsupportedFormat
+from imaging.limits import Limits, check_pixels
+
+MAGIC = b"\x93NUMPY"
+
+_LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # size of the header's length field, by major version
+_MAX_HEADER = 10_000
+"""NumPy's own limit, against literals that take long to parse; a header of a 2-D array has about 100 bytes."""
+_NUMBER = re.compile(r"[<>|=](?:[iu][1248]|f[248])")
+
+
+def read_npy(data: bytes, *, limits: Limits) -> NDArray[Any]:
+    """Stored values (H, W) of an NPY file: integers of 8 to 64 bits or floats of 16 to 64, in native byte order.
+
+    Raises:
+        NotAnImage: a broken header, or another number of bytes than it promises.
+        UnsuitableImage: not two-dimensional, empty, or of objects, structures, complex numbers, booleans, text.
+        UnsupportedFormat: an unknown version of the format.
+        TooLarge: more than `limits.max_pixels`, by the header, before memory is taken.
+    """
+    header, start = _header(data)
+    dtype, shape = _dtype(header.get("descr")), _shape(header.get("shape"))
+    fortran = header.get("fortran_order")
+    if not isinstance(fortran, bool):
+        raise NotAnImage("the header of the NPY file has no fortran_order of True or False")
+    check_pixels(*shape, max_pixels=limits.max_pixels)
+    expected, found = shape[0] * shape[1] * dtype.itemsize, len(data) - start
+    if expected != found:
+        raise NotAnImage(
+            f"the NPY file promises {shape[0]} x {shape[1]} values of {dtype.itemsize} bytes, {expected} in all,"
+            f" but holds {found}"
+        )
+    values = np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
+    return values.astype(dtype.newbyteorder("="), order="C")
+
+
+def write_npy(values: NDArray[Any]) -> bytes:
+    """An NPY file (version 1.0, C order, little-endian) of (H, W) real numbers."""
+    if values.ndim != 2 or values.dtype.kind not in "iuf":  # noqa: PLR2004 - (H, W)
+        raise ValueError(f"values must be (H, W) real numbers, not {values.shape} {values.dtype}")
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(values, values.dtype.newbyteorder("<")), allow_pickle=False)
+    return file.getvalue()
+
+
+def _header(data: bytes) -> tuple[dict[Any, Any], int]:
+    """The header and where the values begin."""
+    position = len(MAGIC) + 2
+    if not data.startswith(MAGIC) or len(data) < position:
+        raise NotAnImage("the NPY file ends within its header")
+    version = data[len(MAGIC)]
+    if version not in _LENGTH_BYTES:
+        raise UnsupportedFormat(f"version {version} of the NPY format is not read; versions 1 to 3 are")
+    start = position + _LENGTH_BYTES[version]
+    length = int.from_bytes(data[position:start], "little")
+    if length > _MAX_HEADER:
+        raise NotAnImage(f"the header of the NPY file has {length} bytes; that of an image has about 100")
+    if len(data) < start + length:
+        raise NotAnImage("the NPY file ends within its header")
+    try:
+        header = ast.literal_eval(data[start : start + length].decode("utf-8" if version >= 3 else "latin-1").strip())  # noqa: PLR2004
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise NotAnImage("the header of the NPY file is no dictionary of descr, fortran_order and shape")
+    return header, start + length
+
+
+def _dtype(descr: object) -> np.dtype[Any]:
+    if not isinstance(descr, str) or not _NUMBER.fullmatch(descr):
+        raise UnsuitableImage(
+            f"the NPY file holds values of type {str(descr)[:32]!r}; integers of 8 to 64 bits and floats of 16, 32 or"
+            " 64 bits are read"
+        )
+    return np.dtype(descr)
+
+
+def _shape(shape: object) -> tuple[int, int]:
+    if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
+        raise NotAnImage("the header of the NPY file has no shape of whole numbers")
+    if len(shape) != 2 or 0 in shape:  # noqa: PLR2004 - (H, W)
+        raise UnsuitableImage(f"the NPY file holds an array of shape {str(shape)[:64]}; one image (H, W) is needed")
+    return shape[0], shape[1]

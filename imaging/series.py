@@ -1,0 +1,256 @@
+"""A folder or zip file of DICOM -> CT series: volumes in HU, ordered along the normal of their slices, checked.
+
+    path --archive--> bytes --read_dicom--> data sets --(CT? localizer?)--> slices --group by SeriesInstanceUID-->
+                                                       dropped, and said so
+    --(one patient, orientation, size, spacing?)--> sort by position --(doubled? gaps?)--> CtSeries
+       UnsuitableImage                                                UnsuitableImage, warnings
+
+InstanceNumber is not used: it says in which order a scanner stored slices, not where they are. Files that are no DICOM
+or no CT images are left out and counted in the log; a CT image that cannot be used stops everything, because a series
+with a silent hole is worse than none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.uid import CTImageStorage
+
+from imaging.archive import DEFAULT_LIMITS, ArchiveLimits, read_members
+from imaging.ct_slice import CtSlice, slice_from_dataset
+from imaging.dicom_attributes import text
+from imaging.dicom_file import looks_like_dicom, read_dicom
+from imaging.dicom_pixels import is_localizer
+from imaging.errors import ImagingError, NotAnImage, UnsuitableImage
+from imaging.limits import Limits
+
+log = logging.getLogger(__name__)
+
+MAX_PIXELS = 4096 * 4096
+"""Of one slice; CT scanners make 512 x 512 to 2048 x 2048."""
+
+GAP_FACTOR = 1.5
+"""A distance is a gap when it is this many times both the median distance and the thickness of the slices there, so
+that neither a series of thin slices far apart nor one whose thickness changes has gaps everywhere."""
+
+SAME_POSITION_MM = 0.01
+"""Closer slices are doubled; the thinnest CT slices are 0.2 mm apart."""
+
+SAME_DIRECTION = 1e-3
+"""Largest difference of direction cosines of one orientation; written numbers are rounded to 6 digits or fewer."""
+
+SAME_SPACING = 1e-4
+"""Largest relative difference of pixel spacings, for the same reason."""
+
+
+@dataclass(frozen=True, eq=False)
+class CtSeries:
+    """One series of N parallel slices of H x W pixels. Arrays are read-only.
+
+    Attributes:
+        name: of the folder or zip file; with `-1`, `-2` ... where it holds several series.
+        patient: 16 hex digits of the SHA-256 of PatientID: equal for the same patient, and safe to print. It is a
+            pseudonym, not an anonymisation: who can guess an ID can check the guess.
+        series_uid: SeriesInstanceUID.
+        volume: (N, H, W) float32 in HU, by ascending position; padding holds -1000.
+        padding: (N, H, W) bool, True where there is no measurement, or None when every pixel is one.
+        spacing: (between rows, between columns) in mm.
+        slice_thickness: in mm, the smallest where they differ, or None when not stated.
+        positions: (N,) float64, mm along the normal, strictly ascending.
+        gaps: indices i with an unusually large distance between slices i and i + 1 (see `GAP_FACTOR`).
+        tilt: degrees between the normal and the line through the slices, 0 without gantry tilt.
+        kernel: ConvolutionKernel, empty when not stated.
+        kvp: tube voltage in kV, or None.
+        manufacturer: of the scanner, empty when not stated.
+        warnings: what was tolerated, as sentences without patient data.
+    """
+
+    name: str
+    patient: str
+    series_uid: str
+    volume: NDArray[np.float32]
+    padding: NDArray[np.bool_] | None
+    spacing: tuple[float, float]
+    slice_thickness: float | None
+    positions: NDArray[np.float64]
+    gaps: tuple[int, ...]
+    tilt: float
+    kernel: str
+    kvp: float | None
+    manufacturer: str
+    warnings: tuple[str, ...]
+
+
+def read_series(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[CtSeries]:
+    """All CT series in `path`.
+
+    Args:
+        path: a folder (read recursively, zip files in it are not opened), a zip file, or one DICOM file.
+        limits: of the whole folder or zip file.
+
+    Returns:
+        At least one series, in the order of the first file of each.
+
+    Raises:
+        NotAnImage, UnsupportedFormat, TooLarge: see `read_members`, `read_dicom`, `slice_from_dataset`; the message
+            counts files in the order of their names.
+        UnsuitableImage: no CT image in it, or slices that are no series: mixed patients, studies, orientations, sizes
+            or spacings, a position or an instance twice, missing geometry.
+    """
+    groups: dict[str, list[CtSlice]] = {}
+    localizers: dict[str, int] = {}
+    strangers = not_ct = 0
+    file_limits = Limits(max_bytes=limits.max_entry_bytes, max_pixels=MAX_PIXELS)
+    for number, data in enumerate(read_members(path, limits), start=1):
+        if not looks_like_dicom(data):
+            strangers += 1
+            continue
+        try:
+            dataset = read_dicom(data, limits=file_limits)
+            if text(dataset, "SOPClassUID") != CTImageStorage:
+                not_ct += 1
+            elif is_localizer(dataset):
+                uid = text(dataset, "SeriesInstanceUID")
+                localizers[uid] = localizers.get(uid, 0) + 1
+            else:
+                found = slice_from_dataset(dataset, max_pixels=MAX_PIXELS)
+                groups.setdefault(found.series_uid, []).append(found)
+        except ImagingError as error:
+            error.args = (f"file {number} in the order of names: {error}", *error.args[1:])
+            raise
+    _log_left_out(strangers, not_ct, sum(localizers.values()))
+    if not groups:
+        if strangers and not (not_ct or localizers):
+            raise NotAnImage(f"none of the {strangers} files is a DICOM file; CT images as DICOM are needed")
+        raise UnsuitableImage("no CT image (CT Image Storage, single frame, no localizer) among the DICOM files")
+    stem = path.resolve().name if path.is_dir() else path.stem
+    names = [stem] if len(groups) == 1 else [f"{stem}-{number}" for number in range(1, len(groups) + 1)]
+    return [
+        _series(name, slices, localizers.get(uid, 0)) for name, (uid, slices) in zip(names, groups.items(), strict=True)
+    ]
+
+
+def _log_left_out(strangers: int, not_ct: int, localizers: int) -> None:
+    for count, what in (
+        (strangers, "that are no DICOM"),
+        (not_ct, "of other DICOM objects"),
+        (localizers, "of localizers"),
+    ):
+        if count:
+            log.warning("left out %d files %s", count, what)
+
+
+def _series(name: str, slices: list[CtSlice], localizers: int) -> CtSeries:
+    _check_alike(slices)
+    first = slices[0]
+    normal = np.cross(first.axes[0], first.axes[1])
+    slices = sorted(slices, key=lambda one: float(one.origin @ normal))
+    positions = np.array([one.origin @ normal for one in slices])
+    distances = np.diff(positions)
+    if (distances < SAME_POSITION_MM).any():
+        where = positions[int(distances.argmin())]
+        raise UnsuitableImage(
+            f"two slices of one series lie at the same position, {where:.2f} mm along the normal;"
+            " leave one of them out, or give repeated scans series of their own"
+        )
+    gaps = _gaps(slices, distances)
+    volume = np.stack([one.pixels for one in slices])
+    padding = None
+    if any(one.padding is not None for one in slices):
+        padding = np.stack(
+            [np.zeros(one.pixels.shape, np.bool_) if one.padding is None else one.padding for one in slices]
+        )
+        padding.flags.writeable = False
+    for array in (volume, positions):
+        array.flags.writeable = False
+    thicknesses = sorted({one.thickness for one in slices if one.thickness is not None})
+    tilt = _tilt(slices, normal)
+    return CtSeries(
+        name=name,
+        patient=_pseudonym(first),
+        series_uid=first.series_uid,
+        volume=volume,
+        padding=padding,
+        spacing=first.spacing,
+        slice_thickness=thicknesses[0] if thicknesses else None,
+        positions=positions,
+        gaps=gaps,
+        tilt=tilt,
+        kernel=first.kernel,
+        kvp=first.kvp,
+        manufacturer=first.manufacturer,
+        warnings=tuple(_warnings(slices, gaps, tilt, thicknesses, localizers)),
+    )
+
+
+def _gaps(slices: list[CtSlice], distances: NDArray[np.float64]) -> tuple[int, ...]:
+    if not distances.size:
+        return ()
+    thickness = [max(one.thickness or 0, other.thickness or 0) for one, other in pairwise(slices)]
+    usual = np.maximum(np.median(distances), thickness)
+    return tuple(int(index) for index in np.flatnonzero(distances > GAP_FACTOR * usual))
+
+
+def _check_alike(slices: list[CtSlice]) -> None:
+    first = slices[0]
+    if len({one.sop_uid for one in slices}) < len(slices):
+        raise UnsuitableImage("a series holds an instance (SOPInstanceUID) twice; leave one of them out")
+    for keyword in ("patient_id", "study_uid"):
+        if len({getattr(one, keyword) for one in slices}) > 1:
+            what = "patients" if keyword == "patient_id" else "studies"
+            raise UnsuitableImage(
+                f"a series mixes {what}, although its SeriesInstanceUID is the same; correct the files"
+            )
+    for one in slices:
+        if np.abs(one.axes - first.axes).max() > SAME_DIRECTION:
+            raise UnsuitableImage(
+                "the slices of a series have several orientations (ImageOrientationPatient); split it"
+            )
+        if one.pixels.shape != first.pixels.shape:
+            raise UnsuitableImage(
+                f"a series has slices of {first.pixels.shape} and {one.pixels.shape} pixels; split it"
+            )
+        if not np.allclose(one.spacing, first.spacing, rtol=SAME_SPACING, atol=0):
+            raise UnsuitableImage(
+                f"a series has slices with PixelSpacing {first.spacing} and {one.spacing} mm; split it"
+            )
+
+
+def _tilt(slices: list[CtSlice], normal: NDArray[np.float64]) -> float:
+    """Degrees between the normal and the line through the first and last origin; a single slice only declares it."""
+    line = slices[-1].origin - slices[0].origin
+    length = float(np.linalg.norm(line))
+    if length == 0:
+        return abs(slices[0].declared_tilt)
+    sine = np.linalg.norm(np.cross(line / length, normal))
+    return math.degrees(math.asin(min(1.0, float(sine))))
+
+
+def _pseudonym(one: CtSlice) -> str:
+    source = one.patient_id or f"study {one.study_uid}"
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def _warnings(
+    slices: list[CtSlice], gaps: tuple[int, ...], tilt: float, thicknesses: list[float], localizers: int
+) -> Iterable[str]:
+    if localizers:
+        yield f"{localizers} localizers were left out"
+    if gaps:
+        yield f"{len(gaps)} gaps between slices, after {', '.join(map(str, gaps))} (counted from 0)"
+    if tilt > math.degrees(SAME_DIRECTION):
+        yield f"the gantry was tilted by {tilt:.1f} degrees: the slices are not stacked along their normal"
+    if len(thicknesses) > 1:
+        yield f"SliceThickness varies from {thicknesses[0]} to {thicknesses[-1]} mm; the smallest is taken"
+    if len({one.kernel for one in slices}) > 1 or len({one.kvp for one in slices}) > 1:
+        yield "ConvolutionKernel or KVP varies; those of the first slice are taken"
+    if not slices[0].patient_id:
+        yield "PatientID is missing; the study stands for the patient"

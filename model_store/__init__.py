@@ -1,0 +1,1 @@
+"""What a model version is, on disk: see FORMAT.md."""

@@ -1,0 +1,99 @@
+"""An engine's Answer -> an HTTP response in the representation that was negotiated.
+
+Answer --bare------> the image, all else in headers
+       --json------> one document, the image in it as base64
+       --multipart-> the document and the image as two parts
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from typing import Any
+
+from starlette.responses import Response
+
+from service.api.negotiation import ENVELOPES, Envelope
+from service.engine import Answer
+from service.scores import compact
+
+METRICS_HEADER = "Clearslice-Metrics"
+
+
+def respond(answer: Answer, envelope: Envelope, *, request_id: str) -> Response:
+    """The whole response; its headers are the same in every envelope."""
+    headers = answer_headers(answer)
+    encoded = answer.encoded
+    if envelope == "bare":
+        return Response(encoded.data, media_type=encoded.media_type, headers=headers)
+    document = answer_document(answer, request_id=request_id)
+    if envelope == "json":
+        document["image"]["data"] = base64.b64encode(encoded.data).decode("ascii")
+        return Response(_json(document), media_type=ENVELOPES["json"], headers=headers)
+    boundary = secrets.token_hex(16)
+    parts = ((ENVELOPES["json"], _json(document)), (encoded.media_type, encoded.data))
+    body = b"".join(
+        f"--{boundary}\r\nContent-Type: {media_type}\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data + b"\r\n"
+        for media_type, data in parts
+    )
+    media_type = f'{ENVELOPES["multipart"]}; boundary="{boundary}"'
+    return Response(body + f"--{boundary}--\r\n".encode(), media_type=media_type, headers=headers)
+
+
+def answer_headers(answer: Answer) -> dict[str, str]:
+    """What every answer tells beside its image."""
+    headers = {
+        "Clearslice-Model": answer.version.ref,
+        "Clearslice-Precision": answer.precision,
+        "Clearslice-Device": answer.device,
+        "Clearslice-Strength": f"{answer.strength:g}",
+        "Clearslice-Unit": answer.unit,
+        "Server-Timing": server_timing(answer.seconds),
+        "Cache-Control": "no-store",
+        "Vary": "Accept",
+    }
+    if answer.encoded.rescale is not None:
+        rescale = answer.encoded.rescale
+        headers["Clearslice-Rescale"] = f"slope={rescale.slope!r}, intercept={rescale.intercept!r}"
+    if answer.encoded.clipped:
+        headers["Clearslice-Clipped"] = str(answer.encoded.clipped)
+    if answer.scores is not None:
+        headers[METRICS_HEADER] = compact(answer.scores)
+    return headers
+
+
+def answer_document(answer: Answer, *, request_id: str) -> dict[str, Any]:
+    """The same as JSON, with the metrics in full; the image's bytes are the caller's to add."""
+    encoded = answer.encoded
+    rescale = encoded.rescale
+    return {
+        "model": {
+            "ref": answer.version.ref,
+            "weights_sha256": answer.version.weights_sha256,
+            "precision": answer.precision,
+            "device": answer.device,
+        },
+        "strength": answer.strength,
+        "image": {
+            "media_type": encoded.media_type,
+            "rows": answer.shape[0],
+            "columns": answer.shape[1],
+            "unit": answer.unit,
+            "rescale": None if rescale is None else {"slope": rescale.slope, "intercept": rescale.intercept},
+            "clipped": encoded.clipped,
+        },
+        "metrics": answer.scores,
+        "notes": list(encoded.notes),
+        "seconds": {step: round(seconds, 6) for step, seconds in answer.seconds.items()},
+        "request_id": request_id,
+    }
+
+
+def server_timing(seconds: dict[str, float]) -> str:
+    """A Server-Timing header (W3C), in milliseconds."""
+    return ", ".join(f"{step};dur={1000 * spent:.3f}" for step, spent in seconds.items())
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()

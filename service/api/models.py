@@ -1,0 +1,106 @@
+"""GET /v1/models and below: what the store holds, what it says of itself, and what of it is in memory.
+
+ModelStore (files) + LoadedVersions (memory) --> JSON        InvalidRef 400, UnknownModel 404
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from model_store.errors import ModelStoreError, RefusedVersion
+from model_store.refs import check_name
+from service.api import schemas
+from service.api.uploaded import engine_of
+from service.engine import Engine
+
+router = APIRouter(tags=["models"], responses=schemas.MODEL_RESPONSES)
+
+
+@router.get("/v1/models", summary="All models", response_class=JSONResponse)
+async def models(request: Request) -> Response:
+    """Every model with its versions and labels, and the ref that is used when a request names none."""
+    engine = engine_of(request)
+    return JSONResponse(await engine.in_codec_thread(_all, engine, _Memory(engine)))
+
+
+@router.get("/v1/models/{name}", summary="One model", response_class=JSONResponse)
+async def model(request: Request, name: str) -> Response:
+    """The versions of one model, each with its state, unit, summary and scores."""
+    engine = engine_of(request)
+    return JSONResponse(await engine.in_codec_thread(_model, engine, name, _Memory(engine)))
+
+
+@router.get("/v1/models/{name}/versions/{version}", summary="One version", response_class=JSONResponse)
+async def version(request: Request, name: str, version: str) -> Response:
+    """The whole manifest of a version, named by number or label: training data, scores, hashes; and its state."""
+    engine = engine_of(request)
+    return JSONResponse(await engine.in_codec_thread(_version, engine, name, version, _Memory(engine)))
+
+
+class _Memory:
+    """A snapshot of what is loaded, taken in the event loop and read on a codec thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.loaded = engine.versions.loaded()
+        self.loading = engine.versions.loading()
+        self.refused = engine.versions.refused()
+
+    def state(self, ref: str) -> dict[str, Any]:
+        if ref in self.loaded:
+            restorer = self.loaded[ref]
+            running = {"precision": restorer.precision, "device": restorer.device, "timings": restorer.timings}
+            return {"state": "loaded", **running}
+        if ref in self.refused:
+            return {"state": "refused", "reason": self.refused[ref]}
+        return {"state": "loading" if ref in self.loading else "not loaded"}
+
+
+def _all(engine: Engine, memory: _Memory) -> dict[str, Any]:
+    try:
+        default: str | None = engine.store.default_ref()
+    except ModelStoreError:
+        default = None
+    return {"default": default, "models": [_model(engine, name, memory) for name in engine.store.names()]}
+
+
+def _model(engine: Engine, name: str, memory: _Memory) -> dict[str, Any]:
+    numbers = engine.store.versions(check_name(name))
+    if not numbers:
+        engine.store.resolve(name)  # raises UnknownModel, whose message lists what there is
+    return {
+        "name": name,
+        "labels": engine.store.labels(name),
+        "versions": [_summary(engine, name, number, memory) for number in numbers],
+    }
+
+
+def _summary(engine: Engine, name: str, number: int, memory: _Memory) -> dict[str, Any]:
+    ref = f"{name}@{number}"
+    try:
+        manifest = engine.store.resolve(ref).manifest
+    except RefusedVersion as error:
+        return {"version": number, "state": "refused", "reason": str(error)}
+    return {
+        "version": number,
+        **memory.state(ref),
+        "domain": manifest.domain,
+        "unit": manifest.unit,
+        "recipe": manifest.recipe,
+        "summary": manifest.summary,
+        "scores": [score.model_dump(mode="json") for score in manifest.scores],
+    }
+
+
+def _version(engine: Engine, name: str, selector: str, memory: _Memory) -> dict[str, Any]:
+    found = engine.store.resolve(f"{check_name(name)}@{selector}")
+    labels = sorted(label for label, number in engine.store.labels(name).items() if number == found.version)
+    return {
+        "ref": found.ref,
+        "labels": labels,
+        **memory.state(found.ref),
+        "weights_sha256": found.weights_sha256,
+        "manifest": found.manifest.model_dump(mode="json"),
+    }

@@ -1,0 +1,117 @@
+"""Accept header -> how the answer looks (RFC 9110 section 12.5.1).
+
+    Accept --parse_accept--> ranges --choose(native format)--> Representation
+                                              NotAcceptable
+
+Without an Accept header, or with `*/*`, the image comes back in the format that it came in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from imaging.image import Format
+from service.errors import NotAcceptable
+from service.pipeline import MEDIA_TYPES
+
+Envelope = Literal["bare", "json", "multipart"]
+
+ENVELOPES: dict[Envelope, str] = {"json": "application/json", "multipart": "multipart/mixed"}
+ALL_TYPES = (*MEDIA_TYPES.values(), *ENVELOPES.values())
+MAX_RANGES = 32
+"""Browsers send about eight."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """One media range; `quality` 0 forbids what it matches."""
+
+    type: str
+    subtype: str
+    quality: float
+
+    @property
+    def specificity(self) -> int:
+        """2 for `a/b`, 1 for `a/*`, 0 for `*/*`."""
+        return (self.type != "*") + (self.subtype != "*")
+
+    def matches(self, media_type: str) -> bool:
+        """Whether the range covers a media type."""
+        kind, _, subtype = media_type.partition("/")
+        return self.type in ("*", kind) and self.subtype in ("*", subtype)
+
+
+@dataclass(frozen=True)
+class Representation:
+    """A file format, and what the file is wrapped in."""
+
+    format: Format
+    envelope: Envelope
+
+
+def parse_accept(header: str) -> tuple[Range, ...]:
+    """The ranges of an Accept header, malformed ones left out; `*/*` when there is nothing in it.
+
+    Raises:
+        NotAcceptable: more than `MAX_RANGES`.
+    """
+    if not header.strip():
+        return (Range("*", "*", 1.0),)
+    entries = header.split(",")
+    if len(entries) > MAX_RANGES:
+        raise NotAcceptable(f"the Accept header has more than {MAX_RANGES} media ranges", available=ALL_TYPES)
+    ranges = []
+    for entry in entries:
+        media_range, *parameters = (part.strip().lower() for part in entry.split(";"))
+        kind, slash, subtype = media_range.partition("/")
+        if slash and kind and subtype:
+            ranges.append(Range(kind, subtype, _quality(parameters)))
+    return tuple(ranges)
+
+
+def choose(ranges: tuple[Range, ...], native: Format | None) -> Representation:
+    """The representation that the client likes best; among equals the image's own format comes first.
+
+    Args:
+        ranges: from `parse_accept`.
+        native: the image's own format, or None while it is unknown: then any format might be it.
+
+    Raises:
+        NotAcceptable: nothing that this image could become is accepted; the error lists what it could.
+    """
+    offers = _offers(native)
+    rated = [(_rate(ranges, media_type), media_type) for media_type in offers]
+    quality, best = max(rated, key=lambda pair: pair[0])  # max keeps the first of equals
+    if quality <= 0:
+        raise NotAcceptable(
+            f"the answer can be {', '.join(offers)}, and the Accept header allows none of these",
+            available=tuple(offers),
+        )
+    return offers[best]
+
+
+def _offers(native: Format | None) -> dict[str, Representation]:
+    own: Format = native or "dicom"
+    others: tuple[Format, ...] = ("png", "npy")
+    formats = [own, *(other for other in others if other != own)]
+    bare = {MEDIA_TYPES[kind]: Representation(kind, "bare") for kind in formats}
+    return {**bare, **{media_type: Representation(own, envelope) for envelope, media_type in ENVELOPES.items()}}
+
+
+def _rate(ranges: tuple[Range, ...], media_type: str) -> float:
+    """The quality of the most specific range that matches, 0 when none does."""
+    matching = [entry for entry in ranges if entry.matches(media_type)]
+    return max(matching, key=lambda entry: entry.specificity).quality if matching else 0.0
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                return 0.0
+            return quality if 0 <= quality <= 1 else 0.0
+    return 1.0

@@ -1,0 +1,146 @@
+"""The one table from errors to HTTP, and how an error looks: RFC 9457 problem documents.
+
+    exception --TABLE--> status, type, title --> application/problem+json
+    anything else -----> 500 without internals (telemetry.RequestContext logs it)
+
+`type` is a relative reference that identifies the kind of problem; `detail` is the error's own sentence.
+"""
+
+from __future__ import annotations
+
+import http
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from imaging.errors import ImagingError, NotAnImage, TooLarge, UnsuitableImage, UnsupportedFormat
+from model_store.errors import InvalidRef, ModelStoreError, RefusedVersion, StoreConflict, UnknownModel
+from service import errors
+
+MEDIA_TYPE = "application/problem+json"
+CLIENT_CLOSED_REQUEST = 499
+_LIMIT_SETTINGS = {"max_bytes": "CLEARSLICE_MAX_UPLOAD_BYTES", "max_pixels": "CLEARSLICE_MAX_PIXELS"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a class of errors becomes: the HTTP status, the last part of the problem's type, and its title."""
+
+    status: int
+    slug: str
+    title: str
+
+
+TABLE: dict[type[Exception], Kind] = {
+    NotAnImage: Kind(400, "not-an-image", "The bytes are no readable image"),
+    UnsupportedFormat: Kind(415, "unsupported-format", "The image format is not supported"),
+    TooLarge: Kind(413, "image-too-large", "The image is larger than this service allows"),
+    UnsuitableImage: Kind(422, "unsuitable-image", "The image cannot be used as asked"),
+    InvalidRef: Kind(400, "invalid-model-ref", "The model ref is malformed"),
+    UnknownModel: Kind(404, "unknown-model", "There is no such model or version"),
+    RefusedVersion: Kind(503, "refused-version", "The model version is damaged and not served"),
+    StoreConflict: Kind(409, "store-conflict", "The model store does not allow it"),
+    ModelStoreError: Kind(503, "model-store", "The model store cannot be used"),
+    errors.MalformedUpload: Kind(400, "malformed-upload", "The request body is malformed"),
+    errors.NotMultipart: Kind(415, "unsupported-body", "The request body is of an unsupported type"),
+    errors.UploadTooLarge: Kind(413, "upload-too-large", "The request body is larger than this service allows"),
+    errors.UploadTimeout: Kind(408, "upload-timeout", "The request body came too slowly"),
+    errors.InvalidField: Kind(422, "invalid-field", "A field or header has an impossible value"),
+    errors.NotAcceptable: Kind(406, "not-acceptable", "The answer cannot have the requested media type"),
+    errors.UnitMismatch: Kind(422, "unit-mismatch", "The model takes images in another unit"),
+    errors.DerivationRefused: Kind(422, "derivation-refused", "No image is derived from this DICOM instance"),
+    errors.TooBusy: Kind(429, "too-busy", "Every place is taken"),
+    errors.NotReady: Kind(503, "not-ready", "The service is not ready"),
+    errors.DeadlinePassed: Kind(504, "deadline-passed", "The deadline passed"),
+    errors.ClientLeft: Kind(CLIENT_CLOSED_REQUEST, "client-left", "The client closed the connection"),
+    errors.ModelFailed: Kind(500, "model-failed", "The model gave an unusable answer"),
+    errors.RuleViolated: Kind(500, "rule-violated", "The derived instance broke a rule and was not delivered"),
+}
+
+_EXTRA_MEMBERS = ("fields", "available", "missing_fields", "models", "findings")
+
+
+def problem(
+    status: int, slug: str, title: str, detail: str, *, headers: dict[str, str] | None = None, **members: Any
+) -> Response:
+    """One problem document as a response."""
+    content = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail, **members}
+    return JSONResponse(content, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def internal_error() -> Response:
+    """What an unexpected exception becomes; the log line with the same X-Request-ID says more."""
+    return problem(
+        500,
+        "internal-error",
+        "Internal error",
+        "An unexpected error happened and was logged. Report it with the X-Request-ID of this answer.",
+    )
+
+
+def kind_of(error: Exception) -> Kind | None:
+    """The row of the table for an error, by its nearest class."""
+    return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), None)
+
+
+def install(app: FastAPI) -> None:
+    """Registers the table's classes, FastAPI's validation errors and the framework's own 404, 405 and such."""
+    for base in (ImagingError, ModelStoreError, errors.ServiceError):
+        app.add_exception_handler(base, _expected)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http)
+
+
+async def _expected(_: Request, error: Exception) -> Response:
+    kind = kind_of(error)
+    if kind is None:
+        raise error
+    _log(kind, error)
+    members: dict[str, Any] = {name: getattr(error, name) for name in _EXTRA_MEMBERS if getattr(error, name, None)}
+    detail = str(error)
+    setting = getattr(error, "setting", None) or _LIMIT_SETTINGS.get(getattr(error, "limit", ""))
+    if setting is not None:
+        members["setting"] = setting
+        if setting not in detail:
+            detail = f"{detail}. The limit is the setting {setting} of this server"
+    retry_after = getattr(error, "retry_after", None)
+    headers = None if retry_after is None else {"Retry-After": str(retry_after)}
+    return problem(kind.status, kind.slug, kind.title, detail, headers=headers, **members)
+
+
+def _log(kind: Kind, error: Exception) -> None:
+    """What clients do wrong is information. What is wrong on our side is an error, and its reason is told."""
+    log = structlog.get_logger("clearslice")
+    if kind.status < 500:  # noqa: PLR2004 - HTTP's own limit
+        log.info("problem", problem=kind.slug, status=kind.status)
+    else:
+        findings = getattr(error, "findings", ())
+        log.error("problem", problem=kind.slug, status=kind.status, reason=str(error), findings=findings)
+
+
+async def _invalid_request(_: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    fields = {".".join(str(part) for part in item["loc"]): str(item["msg"]) for item in error.errors()}
+    detail = "; ".join(f"{name}: {message}" for name, message in fields.items())
+    kind = TABLE[errors.InvalidField]
+    return problem(kind.status, kind.slug, kind.title, detail, fields=fields)
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    phrase = http.HTTPStatus(error.status_code).phrase
+    details = {
+        404: "Nothing is served at this path; GET / lists what there is.",
+        405: "This path does not take that method; the Allow header lists those it takes.",
+    }
+    detail = details.get(error.status_code, str(error.detail))
+    headers = dict(error.headers) if error.headers else None
+    return problem(error.status_code, phrase.lower().replace(" ", "-"), phrase, detail, headers=headers)

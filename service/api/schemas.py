@@ -1,0 +1,156 @@
+"""What OpenAPI says of bodies that this program reads and writes itself, since FastAPI cannot see into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.api.negotiation import ALL_TYPES
+from service.api.problems import MEDIA_TYPE, TABLE
+from service.scores import METRICS
+
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "description": "A problem document (RFC 9457). Some kinds have further members, such as `setting` or `fields`.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "example": "/problems/unit-mismatch"},
+        "title": {"type": "string", "example": "The model takes images in another unit"},
+        "status": {"type": "integer", "example": 422},
+        "detail": {"type": "string", "description": "What is wrong, what was found, what would be right."},
+    },
+}
+
+_FILE: dict[str, Any] = {"type": "string", "format": "binary"}
+_RESCALE: dict[str, Any] = {
+    "rescale_slope": {
+        "type": "number",
+        "example": 1,
+        "description": "HU = slope x value + intercept, for PNG and NPY.",
+    },
+    "rescale_intercept": {"type": "number", "example": -1024, "description": "Belongs to rescale_slope."},
+}
+_METRICS: dict[str, Any] = {
+    "metrics": {
+        "type": "string",
+        "description": f"true, false, or some of {', '.join(METRICS)}, comma-separated. Default: all.",
+        "example": "psnr,ssim",
+    }
+}
+
+
+def _form(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    schema = {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+RECONSTRUCTION_BODY = _form(
+    {
+        "image": {
+            **_FILE,
+            "description": "The degraded image: a DICOM CT slice, a grayscale PNG (8 or 16 bits) or NPY.",
+        },
+        "reference": {**_FILE, "description": "The truth, of the same size and unit, for metrics."},
+        "model": {"type": "string", "example": "ct-l2@stable", "description": "Default: the store's default model."},
+        "strength": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "default": 1,
+            "description": "image + strength x (restored - image); 0 gives the image back bit for bit.",
+        },
+        **_METRICS,
+        **_RESCALE,
+    },
+    ["image"],
+)
+
+METRICS_BODY = _form(
+    {
+        "image": {**_FILE, "description": "The image to measure."},
+        "reference": {**_FILE, "description": "What it is measured against."},
+        **_METRICS,
+        **_RESCALE,
+    },
+    ["image", "reference"],
+)
+
+REQUEST_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "X-Request-Timeout",
+        "in": "header",
+        "description": "Seconds from the end of the upload to the answer; the server's own limit caps it.",
+        "schema": {"type": "number", "exclusiveMinimum": 0},
+    },
+    {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "Comes back in the answer and in the log; made when absent or not `[A-Za-z0-9._-]{1,64}`.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "Accept",
+        "in": "header",
+        "description": f"One of {', '.join(ALL_TYPES)}. Default: the format of the image.",
+        "schema": {"type": "string"},
+    },
+]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The responses of those statuses, each described by the titles of `problems.TABLE` that have it."""
+    return {
+        status: {
+            "description": "; ".join(kind.title for kind in TABLE.values() if kind.status == status) + ".",
+            "content": {MEDIA_TYPE: {"schema": PROBLEM}},
+        }
+        for status in statuses
+    }
+
+
+_ANSWER_HEADERS = {
+    name: {"description": description, "schema": {"type": "string"}}
+    for name, description in {
+        "X-Request-ID": "Names this request in the log.",
+        "Clearslice-Model": "The model version used, as in `ct-l2@3`.",
+        "Clearslice-Precision": "`float32` or `bfloat16`.",
+        "Clearslice-Device": "`CPU:0` or `GPU:0`.",
+        "Clearslice-Strength": "The strength used.",
+        "Clearslice-Unit": "`HU` or `relative`.",
+        "Clearslice-Rescale": "For PNG and NPY: `slope=..., intercept=...` from the file's values to the unit.",
+        "Clearslice-Clipped": "Pixels beyond what the file can hold; absent when there are none.",
+        "Clearslice-Metrics": "With a reference: the metrics on one line of JSON.",
+        "Server-Timing": "Milliseconds of decode, queue, infer and encode.",
+    }.items()
+}
+
+_DOCUMENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "model": {"type": "object", "description": "ref, weights_sha256, precision, device"},
+        "strength": {"type": "number"},
+        "image": {
+            "type": "object",
+            "description": "media_type, rows, columns, unit, rescale, clipped, and in JSON answers data as base64",
+        },
+        "metrics": {"type": ["array", "null"], "items": {"type": "object"}},
+        "notes": {"type": "array", "items": {"type": "string"}},
+        "seconds": {"type": "object", "description": "decode, queue, infer, encode"},
+        "request_id": {"type": "string"},
+    },
+}
+
+RECONSTRUCTION_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The restored image.",
+        "headers": _ANSWER_HEADERS,
+        "content": {kind: {"schema": _DOCUMENT if kind == "application/json" else _FILE} for kind in ALL_TYPES},
+    },
+    **problems(400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+}
+
+METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "One entry per contract."},
+    **problems(400, 408, 413, 415, 422, 429, 503, 504),
+}
+
+MODEL_RESPONSES: dict[int | str, dict[str, Any]] = problems(400, 404, 503)

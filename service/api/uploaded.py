@@ -1,0 +1,68 @@
+"""What both upload routes do around their work: a place, the form, a deadline, and an eye on the client.
+
+admit --> read_form --> work --> response
+                          |
+                          +-- the client leaves: the work is cancelled, and its place in every queue is freed
+                              ClientLeft
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from service.api.uploads import FormLimits
+from service.engine import Engine
+from service.errors import ClientLeft
+
+T = TypeVar("T")
+
+FILES = frozenset({"image", "reference"})
+
+
+def engine_of(request: Request) -> Engine:
+    """The engine of the app that got the request."""
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the answer's X-Request-ID header will have."""
+    return str(request.scope["state"]["request_id"])
+
+
+def form_limits(engine: Engine, texts: frozenset[str]) -> FormLimits:
+    """What one form may cost, by the settings."""
+    settings = engine.settings
+    return FormLimits(
+        max_bytes=settings.max_upload_bytes, max_seconds=settings.upload_timeout, files=FILES, texts=texts
+    )
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Runs `work` until it is done or the client is gone; the request's body has been read to its end.
+
+    Raises:
+        ClientLeft: the connection closed first; `work` was cancelled.
+    """
+    engine = engine_of(request)
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        engine.instruments.abandoned.inc()
+        raise ClientLeft("the client closed the connection before its answer was ready")
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,191 @@
+"""A multipart body -> its parts, in memory, capped while it is being received.
+
+    Content-Type --> boundary --> chunk by chunk (size, time) --> parts (count, names, sizes) --> Form
+    NotMultipart  MalformedUpload  UploadTooLarge UploadTimeout   MalformedUpload
+
+Nothing is spooled to a file, and no file name of the client is read. The cap counts bytes that arrived, so a body
+without Content-Length, or with a wrong one, costs no more than an honest one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import ClientLeft, MalformedUpload, NotMultipart, UploadTimeout, UploadTooLarge
+from service.settings import environment_name
+
+MAX_FIELD_BYTES = 1024
+"""Of one text field: the longest are a model ref (129 characters) and a list of metric names."""
+
+
+@dataclass(frozen=True)
+class FormLimits:
+    """What one form may cost and hold.
+
+    Attributes:
+        max_bytes: of the whole body (`CLEARSLICE_MAX_UPLOAD_BYTES`).
+        max_seconds: from the first byte to the last (`CLEARSLICE_UPLOAD_TIMEOUT`).
+        files: names of the parts that hold files.
+        texts: names of the parts that hold text.
+    """
+
+    max_bytes: int
+    max_seconds: float
+    files: frozenset[str]
+    texts: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Form:
+    """The parts of a body; each name came at most once."""
+
+    files: dict[str, bytes] = field(repr=False)
+    texts: dict[str, str]
+
+    def file(self, name: str) -> bytes:
+        """The bytes of a part that has to be there.
+
+        Raises:
+            MalformedUpload: it is not.
+        """
+        if name not in self.files:
+            raise MalformedUpload(f"the form has no part named {name!r}; send the file as that part")
+        return self.files[name]
+
+
+async def read_form(request: Request, limits: FormLimits) -> Form:
+    """Receives the whole body.
+
+    Raises:
+        NotMultipart: another Content-Type, or a Content-Encoding.
+        MalformedUpload: no boundary; broken or incomplete body; unknown, nameless or repeated parts; a long text field.
+        UploadTooLarge, UploadTimeout: past the limits.
+        ClientLeft: the connection closed before the end.
+    """
+    parts = _Parts(limits)
+    parser = _parser(request, parts)
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limits.max_bytes:
+        raise _too_large(limits)
+    received = 0
+    try:
+        async with asyncio.timeout(limits.max_seconds):
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > limits.max_bytes:
+                    raise _too_large(limits)
+                parser.write(chunk)
+    except TimeoutError:
+        raise UploadTimeout(
+            f"the request body did not arrive within {limits.max_seconds:g} seconds; the limit is the setting"
+            f" {environment_name('upload_timeout')} of this server"
+        ) from None
+    except ClientDisconnect:
+        raise ClientLeft("the connection closed before the request body was complete") from None
+    except FormParserError:
+        raise MalformedUpload("the request body does not follow multipart/form-data (RFC 7578)") from None
+    if parser.state != MultipartState.END:
+        raise MalformedUpload("the request body ends before the closing boundary; it was cut off or written wrongly")
+    return parts.form()
+
+
+def _too_large(limits: FormLimits) -> UploadTooLarge:
+    setting = environment_name("max_upload_bytes")
+    return UploadTooLarge(
+        f"the request body has more than the {limits.max_bytes} bytes that the setting {setting} of this server allows",
+        setting=setting,
+    )
+
+
+def _parser(request: Request, parts: _Parts) -> MultipartParser:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise NotMultipart("the request has a Content-Encoding; send the body uncompressed")
+    media_type, options = parse_options_header(request.headers.get("content-type"))
+    if media_type != b"multipart/form-data":
+        raise NotMultipart("the request body must be multipart/form-data, with the file as the part 'image'")
+    boundary = options.get(b"boundary", b"")
+    if not boundary:
+        raise MalformedUpload("the Content-Type multipart/form-data names no boundary; let the HTTP client set it")
+    try:
+        return MultipartParser(
+            boundary,
+            {
+                "on_part_begin": parts.begin,
+                "on_header_field": parts.header_name,
+                "on_header_value": parts.header_value,
+                "on_header_end": parts.header_end,
+                "on_headers_finished": parts.headers_finished,
+                "on_part_data": parts.data,
+                "on_part_end": parts.end,
+            },
+        )
+    except FormParserError:
+        raise MalformedUpload("the boundary in the Content-Type is longer than RFC 2046 allows (70)") from None
+
+
+class _Parts:
+    """Collects what the parser calls back with."""
+
+    def __init__(self, limits: FormLimits) -> None:
+        self._limits = limits
+        self._known = limits.files | limits.texts
+        self._done: dict[str, bytearray] = {}
+        self._name = ""
+        self._content = bytearray()
+        self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
+        self._headers: dict[bytes, bytes] = {}
+
+    def begin(self) -> None:
+        self._name, self._content, self._headers = "", bytearray(), {}
+        self._header = (bytearray(), bytearray())
+
+    def header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header[0].extend(data[start:end])
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header[1].extend(data[start:end])
+
+    def header_end(self) -> None:
+        name, value = self._header
+        self._headers[bytes(name).lower()] = bytes(value)
+        self._header = (bytearray(), bytearray())
+
+    def headers_finished(self) -> None:
+        disposition, options = parse_options_header(self._headers.get(b"content-disposition", b"").decode("latin-1"))
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        known = ", ".join(sorted(self._known))
+        if disposition != b"form-data" or name not in self._known:
+            raise MalformedUpload(f"the form has a part that is none of the known ones: {known}")
+        if name in self._done:
+            raise MalformedUpload(f"the form has more than one part named {name!r}; send each part once")
+        if self._headers.get(b"content-transfer-encoding", b"binary").strip().lower() not in {
+            b"binary",
+            b"8bit",
+            b"7bit",
+        }:
+            raise MalformedUpload(f"part {name!r} has a Content-Transfer-Encoding; send its bytes as they are")
+        self._name = name
+
+    def data(self, data: bytes, start: int, end: int) -> None:
+        if self._name in self._limits.texts and len(self._content) + end - start > MAX_FIELD_BYTES:
+            raise MalformedUpload(f"text field {self._name!r} is longer than {MAX_FIELD_BYTES} bytes")
+        self._content += memoryview(data)[start:end]
+
+    def end(self) -> None:
+        self._done[self._name] = self._content
+
+    def form(self) -> Form:
+        files = {name: bytes(content) for name, content in self._done.items() if name in self._limits.files}
+        texts = {}
+        for name in self._limits.texts & self._done.keys():
+            try:
+                texts[name] = self._done[name].decode("utf-8").strip()
+            except UnicodeDecodeError:
+                raise MalformedUpload(f"text field {name!r} is not UTF-8") from None
+        return Form(files, texts)

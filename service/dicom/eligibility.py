@@ -1,0 +1,75 @@
+"""May an instance be derived from this one? Asked before the network runs.
+
+    Dataset --(CT, HU, one energy, no localizer)--(identified)--(not burned in)--(not ours)--> yes
+                                       DerivationRefused
+
+`imaging.dicom_pixels` refuses what cannot be read at all; here stands what must not be derived although it can be read.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydicom import Dataset
+from pydicom.uid import CTImageStorage, JPEGExtended12Bit
+
+from imaging.dicom_attributes import text, values
+from service.dicom.identity import device_uid
+from service.errors import DerivationRefused
+from service.settings import SiteConventions, environment_name
+
+_UID = re.compile(r"[0-9][0-9.]{0,63}")
+_NEEDED_UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+
+MULTI_ENERGY_TYPES = frozenset(
+    {
+        "VMI",
+        "MAT_SPECIFIC",
+        "MAT_REMOVED",
+        "MAT_FRACTIONAL",
+        "EFF_ATOMIC_NUM",
+        "ELECTRON_DENSITY",
+        "MAT_MODIFIED",
+        "MAT_VALUE_BASED",
+    }
+)
+"""ImageType value 4 of images computed from several energies (PS3.3 C.8.15.3.1.4): other noise than was trained on."""
+
+
+def check_source(source: Dataset, conventions: SiteConventions) -> None:
+    """Raises DerivationRefused, with the reason, unless a derived instance may be made from `source`."""
+    if text(source, "SOPClassUID") != CTImageStorage:
+        raise DerivationRefused("SOPClassUID is not CT Image Storage, the only class that instances are derived from")
+    for keyword in _NEEDED_UIDS:
+        if not _UID.fullmatch(text(source, keyword)):
+            raise DerivationRefused(f"{keyword} is missing or no UID; a derived instance must name its source")
+    rescale_type = text(source, "RescaleType")
+    if rescale_type not in ("", "HU"):
+        raise DerivationRefused(f"RescaleType is {rescale_type[:16]!r}; only Hounsfield units (HU) are restored")
+    image_type = [str(value).strip().upper() for value in values(source, "ImageType")]
+    if "LOCALIZER" in image_type[2:3]:
+        raise DerivationRefused("the image is a localizer (ImageType value 3), a projection and no slice")
+    if text(source, "MultienergyCTAcquisition").upper() == "YES" or MULTI_ENERGY_TYPES & set(image_type[3:4]):
+        raise DerivationRefused("the image is a multi-energy map, whose values and noise the models were not made for")
+    if text(source, "BurnedInAnnotation").upper() == "YES" and not conventions.allow_burned_in_annotation:
+        setting = environment_name("dicom__allow_burned_in_annotation")
+        raise DerivationRefused(
+            f"BurnedInAnnotation is YES, and a network would alter the text in the pixels; {setting}=1 allows it"
+        )
+    syntax = text(source.file_meta, "TransferSyntaxUID") if hasattr(source, "file_meta") else ""
+    if syntax == JPEGExtended12Bit and source.get("PixelRepresentation") == 1:
+        raise DerivationRefused("lossy 12-bit JPEG with signed pixels decodes differently from decoder to decoder")
+    if made_here(source):
+        raise DerivationRefused(
+            "the image is already a reconstruction of this program (DeviceUID in ContributingEquipmentSequence);"
+            " send the scanner's own image"
+        )
+
+
+def made_here(dataset: Dataset) -> bool:
+    """Whether one of the contributing devices is this program, with any weights: the serial number is their digest."""
+    for item in dataset.get("ContributingEquipmentSequence") or ():
+        serial = text(item, "DeviceSerialNumber")
+        if serial and text(item, "DeviceUID") == device_uid(serial):
+            return True
+    return False

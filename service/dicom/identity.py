@@ -1,0 +1,84 @@
+"""Who made a derived instance, and the UIDs that follow from it.
+
+    source UID + model + weights + parameters (+ pixels) --UUIDv5--> 2.25.<decimal>     PS3.5 B.2
+
+The same input gives the same UID on every machine, and a UID never stands for two different sets of pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import uuid
+from dataclasses import dataclass
+
+NAMESPACE = uuid.UUID("5bd1f2c3-6f0e-5c4c-9a39-0d1c2c0a7d55")
+"""Of all names below; random once, and never changed, or the same work would get other UIDs."""
+
+MANUFACTURER = "Clearslice"
+
+
+def program_version() -> str:
+    """The version of this program, as SoftwareVersions names it."""
+    return importlib.metadata.version("clearslice")
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """What was done to an image, enough to do it again.
+
+    Attributes:
+        model, version: of the model version that restored it.
+        weights_sha256: its `ModelVersion.weights_sha256`.
+        strength: of the blend, 0 (the source) to 1 (the network's answer).
+        program: version of this program.
+        revision: of the derived series; raised when the series must be made anew, in another encoding say.
+    """
+
+    model: str
+    version: int
+    weights_sha256: str
+    strength: float
+    program: str
+    revision: int = 0
+
+    @property
+    def ref(self) -> str:
+        """The model ref, as in `ct-l2@3`."""
+        return f"{self.model}@{self.version}"
+
+    def series_uid(self, source_series_uid: str) -> str:
+        """SeriesInstanceUID: one per source series, model, weights, parameters and revision."""
+        return _uid("series", source_series_uid, *self._parameters(), str(self.revision))
+
+    def instance_uid(self, source_instance_uid: str, *, pixel_data: bytes, encoding: str) -> str:
+        """SOPInstanceUID: one per source instance, model, weights, parameters and outcome.
+
+        Args:
+            source_instance_uid: of the source instance.
+            pixel_data: the derived PixelData.
+            encoding: everything that gives those bytes a meaning, as text.
+        """
+        pixels = hashlib.sha256(pixel_data).hexdigest()
+        return _uid("instance", source_instance_uid, *self._parameters(), pixels, encoding)
+
+    def _parameters(self) -> tuple[str, ...]:
+        return self.ref, self.weights_sha256, json.dumps({"strength": float(self.strength)}, sort_keys=True)
+
+
+def device_uid(weights_sha256: str) -> str:
+    """DeviceUID of this program with these weights."""
+    return _uid("device", weights_sha256)
+
+
+def implementation_class_uid() -> str:
+    """ImplementationClassUID of this program, whatever its version."""
+    return _uid("implementation")
+
+
+def _uid(*parts: str) -> str:
+    return f"2.25.{uuid.uuid5(NAMESPACE, chr(10).join(parts)).int}"
+
+
+IMPLEMENTATION_CLASS_UID = implementation_class_uid()

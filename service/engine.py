@@ -1,0 +1,302 @@
+"""The engine: all that lives as long as the app, and the path of one request through it.
+
+    admit --> resolve --> decode --> lease --> restore --> encode, score --> Answer
+      |       codecs      codecs     loader    device      codecs
+    TooBusy  404          4xx        503       429 504     500
+    NotReady
+
+Every step holds to the request's deadline. Files are decoded and encoded on a few threads beside the event loop, the
+model runs on the executor's one, and loading has its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, ParamSpec, TypeVar
+
+import structlog
+
+from imaging.formats import Limits
+from imaging.image import Format, Image, Rescale, Unit
+from model_store.errors import ModelStoreError
+from model_store.manifest import Manifest
+from model_store.store import ModelStore, ModelVersion
+from service import pipeline
+from service.errors import DeadlinePassed, NotReady, ServiceError, TooBusy
+from service.executor import Executor, Restored
+from service.models import Load, LoadedVersions, names_taking
+from service.scores import score
+from service.settings import Settings
+from service.telemetry import Instruments, log_defect
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+START_RETRY_SECONDS = 5
+DRAIN_RETRY_SECONDS = 10
+"""After which another instance, or this one, is likely to take requests."""
+
+MIN_RETRY_SECONDS = 1
+PRELOAD_SECONDS = 3600.0
+"""Deadline of loading at the start: generous, since a slow disk is no reason to give up."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One reconstruction as asked for.
+
+    Attributes:
+        image, reference: whole files.
+        model: ref, or None for the store's default.
+        strength: 0 to 1.
+        metrics: which to compute; empty for none.
+        rescale: for files that state no unit.
+        choose_format: from the image's own format to the one that the answer shall have.
+    """
+
+    image: bytes = field(repr=False)
+    reference: bytes | None = field(repr=False)
+    model: str | None
+    strength: float
+    metrics: tuple[str, ...]
+    rescale: Rescale | None
+    choose_format: Callable[[Format], Format]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reconstruction with all that the answer tells about it.
+
+    Attributes:
+        native: the format that the image came in.
+        seconds: by step: decode, queue, infer, encode.
+    """
+
+    encoded: pipeline.Encoded
+    native: Format
+    shape: tuple[int, int]
+    unit: Unit
+    version: ModelVersion
+    precision: str
+    device: str
+    strength: float
+    scores: list[dict[str, Any]] | None
+    seconds: dict[str, float]
+
+
+class Engine:
+    """Store, loaded versions, device, codecs and readiness of one app.
+
+    Args:
+        settings: of the app.
+        store: where versions come from.
+        load: from version to restorer.
+        clock: the present moment, aware, for derived DICOM instances.
+        instruments: of the app.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: ModelStore,
+        load: Load,
+        clock: Callable[[], datetime],
+        instruments: Instruments,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.instruments = instruments
+        self.versions = LoadedVersions(
+            load, warm_sizes=settings.warm_sizes, max_loaded=settings.max_loaded, instruments=instruments
+        )
+        self._clock = clock
+        self._executor = Executor(max_queue=settings.max_queue, instruments=instruments)
+        self._codecs = ThreadPoolExecutor(settings.codec_threads, thread_name_prefix="codec")
+        self._in_progress = 0
+        self._state: Literal["starting", "ready", "draining", "failed"] = "starting"
+        self._reason = "models are being loaded"
+        instruments.ready.set_function(lambda: float(self.readiness()[0]))
+
+    @property
+    def limits(self) -> Limits:
+        """Of one file."""
+        return Limits(max_bytes=self.settings.max_upload_bytes, max_pixels=self.settings.max_pixels)
+
+    async def start(self) -> None:
+        """Loads, proves and warms the versions to preload; ready afterwards, or failed with a reason."""
+        try:
+            refs = self.settings.preload or (await self._codec(math.inf, self.store.default_ref),)
+            for ref in refs:
+                version = await self._codec(math.inf, self.store.resolve, ref)
+                async with self.versions.lease(version, deadline=time.monotonic() + PRELOAD_SECONDS):
+                    pass
+        except (ModelStoreError, ServiceError) as error:
+            self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - a task nobody awaits: the reason must not vanish
+            log_defect(error)
+            self._fail("the models could not be loaded; the log says more")
+        else:
+            if self._state == "starting":
+                self._state, self._reason = "ready", ""
+                structlog.get_logger("clearslice").info("ready", models=sorted(self.versions.loaded()))
+
+    def drain(self) -> None:
+        """Takes no more requests; those in progress go on. Safe in a signal handler: it takes no lock."""
+        self._state, self._reason = "draining", "the service is shutting down"
+
+    def close(self) -> None:
+        """Ends all threads after their present work."""
+        self.drain()
+        self._executor.close()
+        self.versions.close()
+        self._codecs.shutdown(wait=False, cancel_futures=True)
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether requests are taken, and else the reason."""
+        stuck = self._executor.running_seconds()
+        if stuck > self.settings.stall_seconds:
+            return False, f"the device has been busy with one run for {stuck:.0f} seconds"
+        return self._state == "ready", self._reason
+
+    @contextlib.contextmanager
+    def admit(self, *, needs_model: bool = True) -> Iterator[None]:
+        """A place for one request, from before its upload to its answer.
+
+        Raises:
+            NotReady: starting, failed or draining; work that needs no model only waits for the end of draining.
+            TooBusy: `max_requests` are in progress.
+        """
+        ready, reason = self.readiness()
+        if self._state == "draining" or (needs_model and not ready):
+            seconds = DRAIN_RETRY_SECONDS if self._state == "draining" else START_RETRY_SECONDS
+            raise NotReady(f"no requests are taken now: {reason}", retry_after=seconds)
+        if self._in_progress >= self.settings.max_requests:
+            self.instruments.shed.labels("service").inc()
+            raise TooBusy(
+                f"{self._in_progress} requests are in progress, and no more may be; try again later",
+                retry_after=MIN_RETRY_SECONDS,
+            )
+        self._in_progress += 1
+        try:
+            yield
+        finally:
+            self._in_progress -= 1
+
+    async def reconstruct(self, task: Task, *, deadline: float) -> Answer:
+        """Runs one task, to be done by `deadline` (`time.monotonic()` seconds).
+
+        Raises:
+            ImagingError, ModelStoreError, ServiceError: as the steps say.
+        """
+        version = await self._codec(deadline, self._resolve, task.model)
+        begin = time.monotonic()
+        image, reference = await self._codec(deadline, self._decode, task, version.manifest)
+        wanted = task.choose_format(image.format)
+        decoded = time.monotonic()
+        async with self.versions.lease(version, deadline=deadline) as restorer:
+            answer = await self._executor.restore(restorer, pipeline.to_batch(image), deadline=deadline)
+            precision, device = restorer.precision, restorer.device
+        encode_begin = time.monotonic()
+        encoded, scores = await self._codec(deadline, self._finish, task, version, (image, reference), wanted, answer)
+        seconds = {
+            "decode": decoded - begin,
+            "queue": encode_begin - decoded - answer.infer_seconds,
+            "infer": answer.infer_seconds,
+            "encode": time.monotonic() - encode_begin,
+        }
+        self._observe(version.ref, image.format, wanted, seconds)
+        if encoded.notes:
+            structlog.get_logger("clearslice").info("tolerated", notes=encoded.notes)
+        return Answer(
+            encoded=encoded,
+            native=image.format,
+            shape=image.shape,
+            unit=image.unit,
+            version=version,
+            precision=precision,
+            device=device,
+            strength=task.strength,
+            scores=scores,
+            seconds=seconds,
+        )
+
+    async def measure(
+        self, image: bytes, reference: bytes, *, rescale: Rescale | None, metrics: tuple[str, ...], deadline: float
+    ) -> tuple[Unit, list[dict[str, Any]]]:
+        """The metrics of an image against a reference, without a model; raises as `reconstruct`."""
+
+        def work() -> tuple[Unit, list[dict[str, Any]]]:
+            left, right = pipeline.decode_pair(image, reference, limits=self.limits, rescale=rescale)
+            assert right is not None  # noqa: S101 - decode_pair gives what it was given
+            return left.unit, score({"image": left.pixels}, right.pixels, unit=left.unit, metrics=metrics)
+
+        return await self._codec(deadline, work)
+
+    def models_taking(self, unit: Unit) -> list[str]:
+        """As `names_taking`, of this engine's store."""
+        return names_taking(self.store, unit)
+
+    async def in_codec_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs file work beside the event loop, without a deadline."""
+        return await self._codec(math.inf, work, *args, **kwargs)
+
+    def _resolve(self, ref: str | None) -> ModelVersion:
+        return self.store.resolve(self.store.default_ref() if ref is None else ref)
+
+    def _decode(self, task: Task, manifest: Manifest) -> tuple[Image, Image | None]:
+        pipeline.check_rescale_given(task.image, task.rescale, manifest, models_taking=self.models_taking)
+        image, reference = pipeline.decode_pair(task.image, task.reference, limits=self.limits, rescale=task.rescale)
+        pipeline.check_unit(image, manifest, models_taking=self.models_taking)
+        pipeline.check_derivable(image, self.settings.dicom)
+        return image, reference
+
+    def _finish(
+        self, task: Task, version: ModelVersion, pair: tuple[Image, Image | None], wanted: Format, answer: Restored
+    ) -> tuple[pipeline.Encoded, list[dict[str, Any]] | None]:
+        image, reference = pair
+        restored = pipeline.checked(answer.batch, image, version.ref)
+        pixels = pipeline.blend(image, restored, task.strength)
+        encoded = pipeline.encode(
+            image,
+            pixels,
+            wanted,
+            derivation=pipeline.derivation_of(version, task.strength),
+            conventions=self.settings.dicom,
+            series=pipeline.SeriesContext(now=self._clock()),
+            file=task.image,
+        )
+        if reference is None or not task.metrics:
+            return encoded, None
+        images = {"restored": pixels, "degraded": image.pixels}
+        return encoded, score(images, reference.pixels, unit=image.unit, metrics=task.metrics)
+
+    async def _codec(self, deadline: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()  # so that log lines of the thread carry the request id
+        future = loop.run_in_executor(self._codecs, lambda: context.run(work, *args, **kwargs))
+        try:
+            async with asyncio.timeout(None if deadline == math.inf else deadline - time.monotonic()):
+                return await future
+        except TimeoutError:
+            self.instruments.expired.inc()
+            raise DeadlinePassed("the deadline of the request passed before its image was read and written") from None
+
+    def _observe(self, ref: str, came: Format, went: Format, seconds: dict[str, float]) -> None:
+        self.instruments.decode_seconds.labels(came).observe(seconds["decode"])
+        self.instruments.queue_seconds.labels(ref).observe(seconds["queue"])
+        self.instruments.infer_seconds.labels(ref).observe(seconds["infer"])
+        self.instruments.encode_seconds.labels(went).observe(seconds["encode"])
+
+    def _fail(self, reason: str) -> None:
+        if self._state == "starting":
+            self._state, self._reason = "failed", reason
+        structlog.get_logger("clearslice").error("not_ready", reason=reason)

@@ -1,0 +1,137 @@
+"""Errors of serving, each at its arrow; `service/api/problems.py` is the only table that turns them into HTTP.
+
+    request --(room?)--> body --(whole? small enough?)--> form --(fields valid?)--> decode   imaging.errors
+           TooBusy          UploadTooLarge UploadTimeout      InvalidField                   |
+           NotReady         MalformedUpload                   MetricsWithoutReference        v
+           NotAcceptable    NotMultipart                                              Image, model ref
+                                                                                             |
+    answer <--(rules)-- derive <--(finite? shape?)-- restore <--(turn, deadline)-- queue <---+ model_store.errors
+            RuleViolated  DerivationRefused  ModelFailed       DeadlinePassed         UnitMismatch
+                                                               TooBusy, ClientLeft
+
+Messages are complete sentences for the person who sent the request; they hold no patient data and no file names.
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """Base of every expected failure in `service`."""
+
+
+class UnsafeConfiguration(ServiceError):
+    """Settings that would expose the service, or break a promise it makes; it does not start."""
+
+
+class MalformedUpload(ServiceError):
+    """The request body is no complete multipart form, or holds the wrong parts."""
+
+
+class NotMultipart(ServiceError):
+    """The request body is of a type or a content encoding that is not read here."""
+
+
+class UploadTooLarge(ServiceError):
+    """The request body has more bytes than the settings allow.
+
+    Attributes:
+        setting: the environment variable that holds the limit.
+    """
+
+    def __init__(self, message: str, *, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
+class UploadTimeout(ServiceError):
+    """The client sent its body too slowly."""
+
+
+class InvalidField(ServiceError):
+    """Form fields or headers with impossible values.
+
+    Attributes:
+        fields: field name -> what is wrong with it.
+    """
+
+    def __init__(self, message: str, *, fields: dict[str, str]) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
+class NotAcceptable(ServiceError):
+    """No representation of the answer satisfies the Accept header.
+
+    Attributes:
+        available: the media types that the answer could have.
+    """
+
+    def __init__(self, message: str, *, available: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.available = available
+
+
+class UnitMismatch(ServiceError):
+    """The image's unit is not the one that the model takes.
+
+    Attributes:
+        missing_fields: form fields that would give the image its unit.
+        models: refs of models that take the image as it is.
+    """
+
+    def __init__(self, message: str, *, missing_fields: tuple[str, ...] = (), models: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing_fields = missing_fields
+        self.models = models
+
+
+class TooBusy(ServiceError):
+    """Every place in the queue is taken.
+
+    Attributes:
+        retry_after: seconds after which a place is likely.
+    """
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotReady(ServiceError):
+    """The service is starting or draining, or the model cannot be loaded.
+
+    Attributes:
+        retry_after: seconds after which a new try is sensible.
+    """
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlinePassed(ServiceError):
+    """The request's deadline passed before its answer was there."""
+
+
+class ClientLeft(ServiceError):
+    """The client closed the connection; its work was dropped and nothing is answered."""
+
+
+class DerivationRefused(ServiceError):
+    """A DICOM instance from which no derived instance is made, by policy."""
+
+
+class ModelFailed(ServiceError):
+    """The model answered with something that must not be delivered: wrong shape, NaN or infinite values."""
+
+
+class RuleViolated(ServiceError):
+    """A derived instance that breaks one of our own rules: a defect of this program, never delivered.
+
+    Attributes:
+        findings: the violated rules.
+    """
+
+    def __init__(self, message: str, *, findings: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.findings = findings

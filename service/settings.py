@@ -1,0 +1,197 @@
+"""The settings of the service: one frozen object, read once at the start and passed to `create_app`.
+
+    environment CLEARSLICE_* --> Settings <-- options of `clearslice serve`
+                                    |
+                       check_exposure: UnsafeConfiguration
+
+The site's conventions for derived DICOM are nested: `CLEARSLICE_DICOM__SERIES_NUMBER_OFFSET=9000`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from model_store.store import PUBLISHED
+from service.errors import UnsafeConfiguration
+
+PREFIX = "CLEARSLICE_"
+
+
+def environment_name(field: str) -> str:
+    """The environment variable that sets a field of `Settings`."""
+    return f"{PREFIX}{field.upper()}"
+
+
+class SiteConventions(BaseModel):
+    """How this site wants its derived DICOM instances; everything else follows DICOM PS3.3 and is not a choice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    series_number_offset: Annotated[int, Field(ge=0, lt=2**30)] = Field(
+        default=8000, description="Added to SeriesNumber, so that derived series sort after all of the scanner's own."
+    )
+    series_description_suffix: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[ -\[\]-~]+$")] = Field(
+        default=" AI-DN",
+        description="Appended to SeriesDescription, whose text is cut so that both fit 64 characters. ASCII, no \\.",
+    )
+    image_type_secondary: bool = Field(
+        default=False,
+        description="ImageType value 2 becomes SECONDARY. Default: PRIMARY stays, since hanging protocols look for it.",
+    )
+    keep_scanner_manufacturer: bool = Field(
+        default=False,
+        description="Keep the scanner's Manufacturer, model and software versions for hanging protocols that need them."
+        " Default: they name this program, and the scanner moves to ContributingEquipmentSequence (PS3.3 C.7.5.1).",
+    )
+    content_qualification: Literal["PRODUCT", "RESEARCH", "SERVICE"] = Field(
+        default="RESEARCH",
+        description="ContentQualification: RESEARCH until someone approved the models for diagnosis.",
+    )
+    allow_burned_in_annotation: bool = Field(
+        default=False,
+        description="Accept BurnedInAnnotation YES. Default: refused, since a network would alter burned-in text.",
+    )
+
+
+class Settings(BaseSettings):
+    """All that can be configured. Each field is the environment variable CLEARSLICE_<FIELD>."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    host: str = Field(
+        default="127.0.0.1", description="Address to bind. Loopback, because there is no authentication yet."
+    )
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8000, description="TCP port; 0 lets the system choose one."
+    )
+    allow_anonymous: bool = Field(
+        default=False,
+        description="Bind an address that others can reach although everyone may then send images.",
+    )
+    store: Path | None = Field(
+        default=None, description="Folder of the writable model store, which lies over `published`. Default: none."
+    )
+    published: Path = Field(
+        default=PUBLISHED, description="Folder of the read-only versions that ship with the project."
+    )
+    preload: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Model refs, comma-separated, loaded before the service is ready. Default: the store's default.",
+    )
+    max_loaded: Annotated[int, Field(ge=1)] = Field(
+        default=4,
+        description="Versions in memory at once; the one that was idle longest makes room. About 0.3 GB each.",
+    )
+    warm_sizes: Annotated[tuple[tuple[int, int], ...], NoDecode] = Field(
+        default=((512, 512),),
+        description="Image sizes, HxW and comma-separated, run once per version before it serves, because the first"
+        " run of a size is the slowest. 512x512 is what nearly every CT scanner writes.",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: the faster one that passes the golden sample's tolerance, timed at warm-up."
+    )
+    device: Literal["auto", "cpu"] = Field(
+        default="auto", description="auto: a GPU if TensorFlow sees one. cpu: never a GPU."
+    )
+    max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=40 * 2**20,
+        description="Bytes of one request body, and of what one file may decompress to: an image and a reference of"
+        " `max_pixels` as float32, and their headers.",
+    )
+    max_pixels: Annotated[int, Field(ge=1)] = Field(
+        default=2048 * 2048,
+        description="Rows x columns of one image. A U-Net holds about 1 kB per pixel while it runs: 4 GB here.",
+    )
+    max_requests: Annotated[int, Field(ge=1)] = Field(
+        default=48,
+        description="Image requests in progress, uploads included; more are answered 429 at once. With"
+        " `max_upload_bytes` it bounds the memory of request bodies (2 GB here).",
+    )
+    max_queue: Annotated[int, Field(ge=1)] = Field(
+        default=32,
+        description="Images that wait for the device; more are answered 429. At 1 s each the last waits 32 s.",
+    )
+    request_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=60.0,
+        description="Seconds from the end of the upload to the answer; a client may ask for less, not for more.",
+    )
+    upload_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=60.0,
+        description="Seconds that a client has to send its body, so that slow ones do not hold their places.",
+    )
+    drain_seconds: Annotated[int, Field(ge=0)] = Field(
+        default=70,
+        description="Seconds after SIGTERM in which accepted requests finish: `request_timeout` and a reserve.",
+    )
+    stall_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=300.0,
+        description="A run on the device that takes longer is stuck: the service then reports itself not ready.",
+    )
+    codec_threads: Annotated[int, Field(ge=1)] = Field(
+        default=min(4, os.cpu_count() or 1), description="Threads that decode and encode, beside the event loop."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level of the JSON log lines on standard error."
+    )
+    dicom: SiteConventions = Field(default=SiteConventions(), description="Conventions of derived DICOM instances.")
+    web_concurrency: int = Field(
+        default=1,
+        validation_alias="WEB_CONCURRENCY",
+        description="Workers that uvicorn would start; only 1 is allowed.",
+    )
+
+    @field_validator("preload", mode="before")
+    @classmethod
+    def _split_refs(cls, value: object) -> object:
+        return tuple(ref.strip() for ref in value.split(",") if ref.strip()) if isinstance(value, str) else value
+
+    @field_validator("warm_sizes", mode="before")
+    @classmethod
+    def _split_sizes(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(tuple(size.strip().lower().split("x")) for size in value.split(",") if size.strip())
+
+    @field_validator("warm_sizes")
+    @classmethod
+    def _positive_sizes(cls, sizes: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        if any(min(size) < 1 for size in sizes):
+            raise ValueError("each size must be HxW with both at least 1, as in 512x512")
+        return sizes
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuses settings with which the service would be open to others, or would not keep its promises.
+
+    Raises:
+        UnsafeConfiguration: a host beyond loopback without `allow_anonymous`, or more than one worker.
+    """
+    if not is_loopback(settings.host) and not settings.allow_anonymous:
+        raise UnsafeConfiguration(
+            f"host {settings.host!r} is reachable from other machines, and this version has no authentication:"
+            " anyone who reaches it could send images. Bind 127.0.0.1 and put an authenticating proxy in front, or"
+            f" set {environment_name('allow_anonymous')}=1 if the network itself is trusted"
+        )
+    if settings.web_concurrency != 1:
+        raise UnsafeConfiguration(
+            f"WEB_CONCURRENCY is {settings.web_concurrency}, and only 1 is allowed: the model, its queue and its limits"
+            " live in one process per device, so a second worker would load the model twice and halve what both promise"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`; a name other than localhost is taken as reachable."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

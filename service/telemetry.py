@@ -1,0 +1,190 @@
+"""What the service tells about itself: JSON log lines with a request id, and Prometheus figures.
+
+    request --> request id --> route --> answer
+                    |            |          |
+                    v            v          v
+               every line    label      one access line, counters
+
+Neither holds patient data: no file names, no paths as sent (they are the client's text), no header or field values.
+Of an unexpected exception the type and the places in the code are logged and its text is not, since libraries quote
+the values that they stumbled over.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+import traceback
+import uuid
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.problems import internal_error
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# From a trivial model on a small image to the slowest U-Net on a busy CPU.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+_UNROUTED = "unrouted"
+"""Label of requests to no route: their paths are the client's invention, and would be labels without number."""
+
+CLIENT_CLOSED = 499
+"""In logs and figures only: the client was gone before an answer (nginx's convention)."""
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """The figures of one app, in a registry of its own."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    requests: Counter = field(init=False)
+    request_seconds: Histogram = field(init=False)
+    queue_depth: Gauge = field(init=False)
+    queue_seconds: Histogram = field(init=False)
+    infer_seconds: Histogram = field(init=False)
+    decode_seconds: Histogram = field(init=False)
+    encode_seconds: Histogram = field(init=False)
+    shed: Counter = field(init=False)
+    expired: Counter = field(init=False)
+    abandoned: Counter = field(init=False)
+    ready: Gauge = field(init=False)
+    loaded: Gauge = field(init=False)
+
+    def __post_init__(self) -> None:
+        def add(name: str, kind: type[Any], metric: str, help_text: str, labels: tuple[str, ...] = ()) -> None:
+            options = {"buckets": _SECONDS} if kind is Histogram else {}
+            made = kind(f"clearslice_{metric}", help_text, labels, registry=self.registry, **options)
+            object.__setattr__(self, name, made)
+
+        route = ("method", "route")
+        add("requests", Counter, "requests", "Requests answered; 499: the client left.", (*route, "status"))
+        add("request_seconds", Histogram, "request_seconds", "From first byte in to last byte out.", route)
+        add("queue_depth", Gauge, "queue_depth", "Images that wait for the device.")
+        add("queue_seconds", Histogram, "queue_seconds", "Waiting for the device.", ("model",))
+        add("infer_seconds", Histogram, "infer_seconds", "Running on the device.", ("model",))
+        add("decode_seconds", Histogram, "decode_seconds", "Upload to pixels.", ("format",))
+        add("encode_seconds", Histogram, "encode_seconds", "Pixels to answer, metrics included.", ("format",))
+        add("shed", Counter, "shed", "Requests answered 429 because every place was taken.", ("place",))
+        add("expired", Counter, "expired", "Requests whose deadline passed (504).")
+        add("abandoned", Counter, "abandoned", "Requests dropped because the client left.")
+        add("ready", Gauge, "ready", "1 while the service takes requests.")
+        add("loaded", Gauge, "loaded_versions", "Model versions in memory.")
+        ProcessCollector(registry=self.registry)
+
+
+class RequestContext:
+    """ASGI middleware around everything: request id, access line, counters, and the last resort for exceptions."""
+
+    def __init__(self, app: ASGIApp, *, instruments: Instruments) -> None:
+        self._app = app
+        self._instruments = instruments
+        self._log = structlog.get_logger("clearslice.access")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = CLIENT_CLOSED
+        begin = time.perf_counter()
+
+        async def tagged(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                header = (REQUEST_ID_HEADER.lower().encode(), request_id.encode())
+                message = {**message, "headers": [*message.get("headers", ()), header]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, tagged)
+        except Exception as error:  # noqa: BLE001 - the last resort: logged once here, answered without internals
+            log_defect(error)
+            if status == CLIENT_CLOSED:
+                await internal_error()(scope, receive, tagged)
+        finally:
+            self._account(scope, status, time.perf_counter() - begin)
+
+    def _account(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", _UNROUTED)
+        method = scope["method"] if route != _UNROUTED else "any"
+        self._instruments.requests.labels(method, route, str(status)).inc()
+        self._instruments.request_seconds.labels(method, route).observe(seconds)
+        self._log.info("request", method=method, route=route, status=status, seconds=round(seconds, 6))
+
+
+def log_defect(error: BaseException) -> None:
+    """Logs an exception that is no answer: its type and where it came from, without its text."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    causes: list[str] = []
+    cause = error.__cause__ or error.__context__
+    while cause is not None and len(causes) < 8:  # noqa: PLR2004 - chains end earlier; a loop in one must end, too
+        causes.append(type(cause).__qualname__)
+        cause = cause.__cause__ or cause.__context__
+    structlog.get_logger("clearslice").error("defect", type=type(error).__qualname__, causes=causes, frames=frames)
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's id if it is short and harmless in a log, else a new one."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID_HEADER.lower().encode():
+            text = value.decode("latin-1")
+            if _SANE_REQUEST_ID.fullmatch(text):
+                return str(text)
+    return uuid.uuid4().hex
+
+
+def configure_logging(level: str) -> None:
+    """Sends structlog's and the standard library's lines to standard error as JSON, one object a line.
+
+    For the process that serves, called once. Warnings of libraries are silenced: they quote the values they concern.
+    """
+    warnings.simplefilter("ignore")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _exception_type_only,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def _exception_type_only(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Other libraries' lines may bring an exception: its type is told, its text may quote patient data."""
+    info = event.pop("exc_info", None)
+    if isinstance(info, tuple) and info[0] is not None:
+        event["exception"] = info[0].__qualname__
+    return event

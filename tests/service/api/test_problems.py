@@ -1,0 +1,74 @@
+"""The table of errors is complete, and its documents follow RFC 9457."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from imaging import errors as imaging_errors
+from model_store import errors as store_errors
+from service import errors as service_errors
+from service.api.problems import TABLE, kind_of
+
+BASES = (imaging_errors.ImagingError, store_errors.ModelStoreError, service_errors.ServiceError)
+# refused before the service starts, so that it never becomes an answer
+NOT_ANSWERED = {service_errors.UnsafeConfiguration}
+
+
+def expected_errors():
+    for module in (imaging_errors, store_errors, service_errors):
+        for _, cls in inspect.getmembers(module, inspect.isclass):
+            if issubclass(cls, BASES) and cls not in (*BASES, *NOT_ANSWERED):
+                yield cls
+
+
+@pytest.mark.parametrize("cls", list(expected_errors()), ids=lambda cls: cls.__name__)
+def test_every_expected_error_has_its_row(cls):
+    assert cls in TABLE
+
+
+def test_slugs_are_unique_and_statuses_are_errors():
+    slugs = [kind.slug for kind in TABLE.values()]
+    assert len(set(slugs)) == len(slugs)
+    assert all(400 <= kind.status < 600 for kind in TABLE.values())
+
+
+def test_the_status_table_of_the_interface():
+    expected = {
+        imaging_errors.NotAnImage: 400,
+        store_errors.UnknownModel: 404,
+        service_errors.NotAcceptable: 406,
+        store_errors.StoreConflict: 409,
+        imaging_errors.TooLarge: 413,
+        service_errors.UploadTooLarge: 413,
+        imaging_errors.UnsupportedFormat: 415,
+        imaging_errors.UnsuitableImage: 422,
+        service_errors.UnitMismatch: 422,
+        service_errors.TooBusy: 429,
+        service_errors.ClientLeft: 499,
+        service_errors.NotReady: 503,
+        service_errors.DeadlinePassed: 504,
+    }
+    assert {cls: TABLE[cls].status for cls in expected} == expected
+
+
+def test_a_subclass_gets_the_row_of_its_nearest_parent():
+    class Special(imaging_errors.TooLarge):
+        pass
+
+    assert kind_of(Special("x", limit="max_bytes")) is TABLE[imaging_errors.TooLarge]
+    assert kind_of(ValueError("x")) is None
+
+
+@pytest.mark.anyio
+async def test_the_frameworks_own_errors_are_problem_documents(serve):
+    async with serve() as client:
+        missing = await client.http.get("/nothing/here")
+        method = await client.http.get("/v1/reconstructions")
+        slash = await client.http.get("/v1/models/")
+    assert (missing.status_code, method.status_code, slash.status_code) == (404, 405, 404)
+    assert method.headers["allow"] == "POST"
+    for answer in (missing, method, slash):
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert set(answer.json()) >= {"type", "title", "status", "detail"}

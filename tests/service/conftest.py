@@ -1,0 +1,276 @@
+"""A store without TensorFlow, fake restorers, and an app around them that is called without a network.
+
+published -> ModelStore with ct-tiny@1 (HU, the default) and gray-tiny@1 (relative)
+serve(restorer, setting=...) -> Client: the app with those settings, started and ready
+ct_slice(...) -> the bytes of a synthetic CT instance; see `CtSlice` for what can be changed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import structlog
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from model_store.manifest import ManifestDraft
+from model_store.store import ModelStore, ModelVersion
+from service.app import create_app
+from service.settings import Settings
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, 890000, tzinfo=UTC)
+"""What the app's clock shows in every test."""
+
+
+@dataclass(eq=False)
+class FakeRestorer:
+    """Adds a number to every pixel; can be told to wait, to answer nonsense, and tells what it saw."""
+
+    version: ModelVersion
+    offset: float = 0.0
+    precision: str = "float32"
+    device: str = "CPU:0"
+    timings: dict[str, float] = field(default_factory=dict)
+    seen: list[NDArray[np.float32]] = field(default_factory=list)
+    answer: Callable[[NDArray[np.float32]], Any] | None = None
+    started: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+    waits: bool = False
+
+    def __call__(self, batch: NDArray[np.float32]) -> Any:
+        self.seen.append(batch)
+        self.started.set()
+        if self.waits:
+            assert self.go_on.wait(20), "the test never let the restorer go on"
+        return np.add(batch, self.offset, dtype=np.float32) if self.answer is None else self.answer(batch)
+
+
+@dataclass(frozen=True)
+class Client:
+    """An app in progress: `http` calls it; `restorers` are those that it loaded, by ref."""
+
+    http: httpx.AsyncClient
+    app: Any
+    restorers: dict[str, FakeRestorer]
+
+    @property
+    def engine(self) -> Any:
+        return self.app.state.engine
+
+    async def post(
+        self, image: bytes, *, headers: dict[str, str] | None = None, **fields: str | bytes
+    ) -> httpx.Response:
+        """POST /v1/reconstructions; `reference` is a file, the other fields are text."""
+        files: dict[str, Any] = {"image": ("image", image, "application/octet-stream")}
+        if "reference" in fields:
+            files["reference"] = ("reference", fields.pop("reference"), "application/octet-stream")
+        return await self.http.post("/v1/reconstructions", files=files, data=fields, headers=headers)
+
+
+@pytest.fixture(autouse=True)
+def _no_request_id_left() -> Any:
+    yield
+    structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+def published(tmp_path: Path, tiny_draft: Callable[..., ManifestDraft]) -> ModelStore:
+    """ct-tiny@1 (HU, the default) and gray-tiny@1 (relative), whose graphs are only bytes."""
+    staged = tmp_path / "staged"
+    (staged / "variables").mkdir(parents=True)
+    (staged / "saved_model.pb").write_bytes(b"graph")
+    (staged / "variables" / "variables.index").write_bytes(b"index")
+    (staged / "README.md").write_text("# Card\n", encoding="utf-8")
+    image = np.zeros((1, 3, 5, 1), np.float32)
+    np.savez(staged / "golden.npz", image=image, restored=image)
+    store = ModelStore(tmp_path / "store", published=None)
+    for name, unit in (("ct-tiny", "HU"), ("gray-tiny", "relative")):
+        store.publish(staged, tiny_draft(name=name, unit=unit), verifier=lambda _: None)
+        store.promote(name, "stable", 1)
+    store.set_default("ct-tiny@stable")
+    return store
+
+
+Serve = Callable[..., contextlib.AbstractAsyncContextManager[Client]]
+
+
+@pytest.fixture
+def serve(published: ModelStore) -> Serve:
+    """serve(offset=..., waits=..., answer=..., ready=False, <setting>=...) -> async context with a `Client`."""
+
+    @asynccontextmanager
+    async def serving(
+        *,
+        offset: float = 0.0,
+        waits: bool = False,
+        answer: Callable[[NDArray[np.float32]], Any] | None = None,
+        load: Callable[[ModelVersion], Any] | None = None,
+        ready: bool = True,
+        **settings: Any,
+    ) -> AsyncIterator[Client]:
+        restorers: dict[str, FakeRestorer] = {}
+
+        def load_fake(version: ModelVersion) -> Any:
+            restorers[version.ref] = FakeRestorer(version, offset=offset, answer=answer, waits=waits)
+            return restorers[version.ref]
+
+        # warming would count as a call, and wait
+        made = Settings(**{"warm_sizes": (), "codec_threads": 2, **settings})
+        app = create_app(made, store=published, load=load or load_fake, clock=lambda: NOW)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://test") as http,
+        ):
+            if ready:
+                await app.state.starting
+                assert app.state.engine.readiness() == (True, "")
+            yield Client(http, app, restorers)
+            for restorer in restorers.values():
+                restorer.go_on.set()
+
+    return serving
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, as the service does."""
+    return "asyncio"
+
+
+def npy_bytes(array: NDArray[Any]) -> bytes:
+    """An NPY file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def npy() -> Callable[[NDArray[Any]], bytes]:
+    """`npy_bytes`, for tests in other modules."""
+    return npy_bytes
+
+
+SYNTAXES = {
+    "explicit": ExplicitVRLittleEndian,
+    "implicit": ImplicitVRLittleEndian,
+    "deflated": DeflatedExplicitVRLittleEndian,
+    "big": ExplicitVRBigEndian,
+}
+
+
+def make_ct(
+    stored: NDArray[Any] | None = None, *, syntax: str = "explicit", drop: tuple[str, ...] = (), **attributes: Any
+) -> Dataset:
+    """A complete synthetic CT data set with file meta; `attributes` replace or add, `drop` removes."""
+    if stored is None:
+        stored = np.random.default_rng(7).integers(-200, 1500, (12, 16)).astype(np.int16)
+    signed = stored.dtype.kind == "i"
+    bits = stored.dtype.itemsize * 8
+    ds = Dataset()
+    values: dict[str, Any] = {
+        "SpecificCharacterSet": "ISO_IR 100",
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "HELIX"],
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": "1.2.3.4.5",
+        "StudyDate": "20250102",
+        "SeriesDate": "20250102",
+        "AcquisitionDate": "20250102",
+        "ContentDate": "20250102",
+        "StudyTime": "101112",
+        "SeriesTime": "101113",
+        "AcquisitionTime": "101114",
+        "ContentTime": "101115",
+        "AccessionNumber": "A1",
+        "Modality": "CT",
+        "Manufacturer": "SCANNERS INC",
+        "InstitutionName": "Hospital",
+        "ReferringPhysicianName": "Doe^Jane",
+        "StationName": "CT01",
+        "SeriesDescription": "Thorax 5.0",
+        "ManufacturerModelName": "Spiral 9",
+        "PatientName": "M\xfcller^Hans",
+        "PatientID": "P1",
+        "PatientBirthDate": "19500101",
+        "PatientSex": "M",
+        "SliceThickness": "5",
+        "KVP": "120",
+        "DeviceSerialNumber": "SN1",
+        "SoftwareVersions": "v1",
+        "ConvolutionKernel": "B31f",
+        "PatientPosition": "HFS",
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2.3.4",
+        "StudyID": "1",
+        "SeriesNumber": "2",
+        "AcquisitionNumber": "1",
+        "InstanceNumber": "7",
+        "ImagePositionPatient": ["-100", "-100", "35.5"],
+        "ImageOrientationPatient": ["1", "0", "0", "0", "1", "0"],
+        "FrameOfReferenceUID": "1.2.3.9",
+        "PositionReferenceIndicator": "",
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "PixelSpacing": ["0.7", "0.7"],
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": int(signed),
+        "WindowCenter": "40",
+        "WindowWidth": "400",
+        "RescaleIntercept": "-1024",
+        "RescaleSlope": "1",
+    }
+    for keyword, value in {**values, **attributes}.items():
+        if keyword not in drop:
+            setattr(ds, keyword, value)
+    order = ">" if syntax == "big" else "<"
+    data = stored.astype(stored.dtype.newbyteorder(order)).tobytes()
+    ds.add_new("PixelData", "OW" if bits > 8 else "OB", data + b"\0" * (len(data) % 2))
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = SYNTAXES[syntax]
+    ds.file_meta.MediaStorageSOPClassUID = ds.get("SOPClassUID", CTImageStorage)
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID", "1.2.3.4.5")
+    return ds
+
+
+def ct_bytes(dataset: Dataset) -> bytes:
+    """A DICOM file of a data set from `make_ct`."""
+    file = io.BytesIO()
+    dataset.preamble = b"\0" * 128
+    dcmwrite(file, dataset, enforce_file_format=True)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def ct_dataset() -> Callable[..., Dataset]:
+    """`make_ct`, for tests in other modules."""
+    return make_ct
+
+
+@pytest.fixture(scope="session")
+def ct_slice() -> Callable[..., bytes]:
+    """(stored, attribute=...) -> the bytes of a synthetic CT instance."""
+    return lambda *args, **kwargs: ct_bytes(make_ct(*args, **kwargs))

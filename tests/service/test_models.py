@@ -1,0 +1,144 @@
+"""Loaded versions: one load for many requests, eviction, failures, deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from model_store.errors import RefusedVersion
+from service.errors import NotReady
+from service.models import LoadedVersions, names_taking
+from service.telemetry import Instruments
+
+pytestmark = pytest.mark.anyio
+
+
+class Restorer:
+    precision, device, timings = "float32", "CPU:0", {}
+
+    def __init__(self, version):
+        self.version, self.shapes, self.values = version, [], set()
+
+    def __call__(self, batch):
+        self.shapes.append(batch.shape)
+        self.values.add(float(batch.max()))
+        return batch
+
+
+def loaded_versions(load=Restorer, *, max_loaded=4, warm_sizes=()):
+    return LoadedVersions(load, warm_sizes=warm_sizes, max_loaded=max_loaded, instruments=Instruments())
+
+
+def soon():
+    return time.monotonic() + 20
+
+
+async def test_many_requests_load_once(published):
+    loads = []
+
+    def load(version):
+        loads.append(version.ref)
+        return Restorer(version)
+
+    versions = loaded_versions(load)
+    version = published.resolve("ct-tiny")
+
+    async def use():
+        async with versions.lease(version, deadline=soon()) as restorer:
+            return restorer
+
+    used = await asyncio.gather(*(use() for _ in range(10)))
+    assert loads == ["ct-tiny@1"]
+    assert len(set(used)) == 1
+    assert set(versions.loaded()) == {"ct-tiny@1"}
+    assert versions._instruments.loaded._value.get() == 1
+    versions.close()
+
+
+@pytest.mark.parametrize(("ref", "empty"), [("ct-tiny", -1000.0), ("gray-tiny", 0.0)])
+async def test_every_size_is_warm_before_the_first_request(published, ref, empty):
+    versions = loaded_versions(warm_sizes=((8, 9), (512, 512)))
+    async with versions.lease(published.resolve(ref), deadline=soon()) as restorer:
+        assert restorer.shapes == [(1, 8, 9, 1), (1, 512, 512, 1)]
+        assert restorer.values == {empty}
+    versions.close()
+
+
+async def test_the_longest_idle_version_makes_room(published):
+    first, second = published.resolve("ct-tiny"), published.resolve("gray-tiny")
+    versions = loaded_versions(max_loaded=1)
+    async with versions.lease(first, deadline=soon()):
+        with pytest.raises(NotReady, match="CLEARSLICE_MAX_LOADED"):
+            async with versions.lease(second, deadline=soon()):
+                pytest.fail("a version in use was evicted")
+    async with versions.lease(second, deadline=soon()):
+        assert set(versions.loaded()) == {"gray-tiny@1"}
+    versions.close()
+
+
+async def test_a_refused_version_is_remembered_with_its_reason(published):
+    loads = []
+
+    def refuse(version):
+        loads.append(version)
+        raise RefusedVersion("ct-tiny@1: saved_model.pb was changed")
+
+    versions = loaded_versions(refuse)
+    version = published.resolve("ct-tiny")
+    for _ in range(2):
+        with pytest.raises(RefusedVersion, match=r"saved_model\.pb was changed"):
+            async with versions.lease(version, deadline=soon()):
+                pytest.fail("a refused version was leased")
+    assert len(loads) == 1
+    assert versions.refused() == {"ct-tiny@1": "ct-tiny@1: saved_model.pb was changed"}
+    versions.close()
+
+
+async def test_another_failure_is_tried_again(published):
+    tries = []
+
+    def load(version):
+        tries.append(version)
+        if len(tries) == 1:
+            raise MemoryError
+        return Restorer(version)
+
+    versions = loaded_versions(load)
+    version = published.resolve("ct-tiny")
+    with pytest.raises(MemoryError):
+        async with versions.lease(version, deadline=soon()):
+            pytest.fail("leased without loading")
+    async with versions.lease(version, deadline=soon()) as restorer:
+        assert restorer(np.zeros((1, 1, 1, 1), np.float32)).shape == (1, 1, 1, 1)
+    versions.close()
+
+
+async def test_a_deadline_does_not_stop_the_loading_that_others_wait_for(published):
+    go_on = threading.Event()
+
+    def load(version):
+        assert go_on.wait(20)
+        return Restorer(version)
+
+    versions = loaded_versions(load)
+    version = published.resolve("ct-tiny")
+    with pytest.raises(NotReady) as caught:
+        async with versions.lease(version, deadline=time.monotonic() + 0.01):
+            pytest.fail("leased before it was loaded")
+    assert caught.value.retry_after > 0
+    assert versions.loading() == {"ct-tiny@1"}
+    go_on.set()
+    async with versions.lease(version, deadline=soon()):
+        assert versions.loading() == set()
+    versions.close()
+
+
+def test_names_by_unit(published):
+    assert names_taking(published, "HU") == ["ct-tiny"]
+    assert names_taking(published, "relative") == ["gray-tiny"]
+    (published.writable / "gray-tiny" / "1" / "manifest.json").write_text("{}")
+    assert names_taking(published, "relative") == []

@@ -1,0 +1,228 @@
+"""Export: a finished run -> a SavedModel with everything in its graph, a golden sample, a model card -> publish.
+
+    run --load_run--> Keras model --two signatures, one set of weights--> staged/saved_model.pb, variables/
+                                  --phantom, odd size, metal, air-------> staged/golden.npz
+                                  --scores, data, settings--------------> staged/README.md, ManifestDraft --> store.publish
+
+Keras' own `export` writes every variable twice when there are two signatures; a `tf.Module` that holds the variables
+writes them once. The bfloat16 signature calls a twin network on the float32 weights, so both can never drift apart.
+TensorFlow is imported here and in no other module of `training`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.low_dose import STANDARD, simulate
+from imaging.metrics import FULL_RANGE, SOFT_TISSUE
+from imaging.phantom import trunk
+from model_store.manifest import Contract, Golden, ManifestDraft, Provenance, Score, Signature, TrainingData
+from model_store.store import ModelStore
+from model_store.version import ModelVersion
+from training.card import render_card
+from training.errors import IncompatibleRun
+from training.evaluate import DEGRADED, INTERVAL_METHOD, Row
+from training.fit import FitSettings, load_run
+from training.recipes import DOMAINS, parse_model_name
+from training.unet import build_unet
+
+GOLDEN_SHAPE = (139, 173)
+"""Odd and small: reaches the padding inside the graph, and weighs under 200 KB."""
+
+INTENDED_USE = "Research. Not a medical device: not for diagnosis or treatment."
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Where a series comes from: the collection's name and its licence."""
+
+    collection: str
+    licence: str
+
+
+def export(
+    run: Path, store: ModelStore, *, rows: Sequence[Row] = (), credits_by_series: Mapping[str, Credit] | None = None
+) -> ModelVersion:
+    """Publishes the model of a run as the next version of its name.
+
+    Args:
+        run: folder of a run with all its epochs done.
+        store: with a writable layer.
+        rows: the evaluation, for the manifest and the card.
+        credits_by_series: series name -> credit; a series without one is listed as "not stated".
+
+    Raises:
+        IncompatibleRun: no run there, unfinished, or Keras is not on its TensorFlow backend.
+        RefusedVersion, StoreConflict: publishing failed; nothing is left behind.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise IncompatibleRun("export writes a TensorFlow SavedModel: run it with KERAS_BACKEND=tensorflow")
+    model, settings = load_run(run)
+    done = len(json.loads((run / "history.json").read_text()))
+    if done < settings.epochs:
+        raise IncompatibleRun(f"{run} has finished {done} of {settings.epochs} epochs; resume it with `clearslice train`")
+    with tempfile.TemporaryDirectory(prefix="clearslice-export-") as folder:
+        staged = Path(folder) / "staged"
+        write_saved_model(model, settings, staged)
+        image = golden_image()
+        restored = _restore_from(staged, image)
+        np.savez(staged / "golden.npz", image=image, restored=restored)
+        data = json.loads((run / "data.json").read_text())
+        draft = _draft(model, settings, rows, data, credits_by_series or {})
+        (staged / "README.md").write_text(render_card(draft, rows))
+        return store.publish(staged, draft)
+
+
+def write_saved_model(model: keras.Model, settings: FitSettings, folder: Path) -> None:
+    """Signatures `serving_default` (float32) and `bfloat16`, each `image` -> `restored`, over one set of variables."""
+    import tensorflow as tf  # noqa: PLC0415 - heavy; see the module
+
+    domain, _ = parse_model_name(settings.model)
+    full = build_unet(settings.network, DOMAINS[domain], dtype="float32")
+    full.set_weights(model.get_weights())
+    # its float32 variables are thrown away: the calls below hand it the full model's
+    twin = build_unet(settings.network, DOMAINS[domain], dtype="mixed_bfloat16")
+
+    class Exported(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = [variable.value for variable in full.variables]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, "image")])  # type: ignore[untyped-decorator]
+        def float32(self, image: Any) -> dict[str, Any]:
+            return {"restored": full(image, training=False)}
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, "image")])  # type: ignore[untyped-decorator]
+        def bfloat16(self, image: Any) -> dict[str, Any]:
+            restored, _ = twin.stateless_call(
+                [variable.value for variable in full.trainable_variables],
+                [variable.value for variable in full.non_trainable_variables],
+                image,
+                training=False,
+            )
+            return {"restored": restored}
+
+    module = Exported()
+    options = tf.saved_model.SaveOptions(save_debug_info=False)
+    signatures = {"serving_default": module.float32, "bfloat16": module.bfloat16}
+    tf.saved_model.save(module, str(folder), signatures=signatures, options=options)
+    for empty in ("assets", "fingerprint.pb"):  # neither is read by anyone; the manifest has the hashes
+        path = folder / empty
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def golden_image() -> NDArray[np.float32]:
+    """The golden input, (1, 139, 173, 1) float32 HU: a noisy abdomen with metal, bone, gas and air; always the same."""
+    rng = np.random.default_rng(20261124)
+    spacing = (2.1, 2.1)  # mm; a whole trunk within so few pixels
+    truth = trunk(GOLDEN_SHAPE, spacing, rng, metal=True)
+    noisy = simulate(
+        truth, spacing, dose_fraction=0.25, noise_hu=15, kernel=STANDARD, electronic_noise=4, rng=rng
+    )
+    return noisy[None, ..., None]
+
+
+def _restore_from(folder: Path, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    import tensorflow as tf  # noqa: PLC0415 - heavy; see the module
+
+    signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    restored: NDArray[np.float32] = signature(image=tf.constant(image))["restored"].numpy()
+    return restored
+
+
+def _draft(
+    model: keras.Model,
+    settings: FitSettings,
+    rows: Sequence[Row],
+    data: Sequence[Mapping[str, Any]],
+    credits_by_series: Mapping[str, Credit],
+) -> ManifestDraft:
+    domain, recipe = parse_model_name(settings.model)
+    unknown = Credit("not stated", "not stated")
+    sources = [(each, credits_by_series.get(each["series"], unknown)) for each in data]
+    return ManifestDraft(
+        name=settings.model,
+        domain=domain,
+        unit=DOMAINS[domain],
+        recipe=recipe.name,
+        recipe_settings=dict(recipe.settings),
+        summary=f"Residual U-Net for {domain}, loss {recipe.name}. Theory favours it for: {recipe.says}.",
+        intended_use=INTENDED_USE,
+        signatures={
+            "serving_default": Signature(compute_dtype="float32"),
+            "bfloat16": Signature(compute_dtype="bfloat16"),
+        },
+        size_multiple=settings.network.size_multiple,
+        receptive_field=settings.network.receptive_field,
+        parameters=model.count_params(),
+        training_settings=settings.to_json(),
+        training_data=tuple(
+            TrainingData(**each, collection=credit.collection, licence=credit.licence) for each, credit in sources
+        ),
+        scores=_scores(settings.model, rows),
+        # the same bounds for every CT model: see docs/decisions/0004-golden-tolerance.md
+        golden=Golden(max_abs=0.5, reduced_rms=1.0, reduced_p999=5.0, reduced_mean=0.1),
+        provenance=Provenance(
+            created=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
+            clearslice=installed_version("clearslice"),
+            source_revision=_revision(),
+            framework={name: installed_version(name) for name in ("keras", "numpy")}
+            | {"tensorflow": _tensorflow_version(), "python": platform.python_version()},
+            device=platform.machine(),
+            seed=settings.seed,
+        ),
+    )
+
+
+def _scores(method: str, rows: Sequence[Row]) -> tuple[Score, ...]:
+    contracts = {c.name: Contract(name=c.name, low=c.low, high=c.high, unit=c.unit) for c in (SOFT_TISSUE, FULL_RANGE)}
+    before = {(r.degradation, r.metric, r.contract): r.mean for r in rows if r.method == DEGRADED}
+    return tuple(
+        Score(
+            metric=row.metric,
+            contract=contracts[row.contract],
+            degradation=row.degradation,
+            restored=row.mean,
+            degraded=before[row.degradation, row.metric, row.contract],
+            interval=row.interval,
+            interval_method=INTERVAL_METHOD,
+            patients=row.patients,
+            images=row.images,
+        )
+        for row in rows
+        if row.method == method and row.contract in contracts
+    )
+
+
+def _tensorflow_version() -> str:
+    import tensorflow as tf  # noqa: PLC0415 - heavy; see the module
+
+    return str(tf.__version__)
+
+
+def _revision() -> str:
+    """The commit of the code, with `-dirty` when it differs; `unknown` outside a checkout."""
+    here = Path(__file__).parent
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    command = [git, "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
+    return answer.stdout.strip() or "unknown"

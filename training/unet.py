@@ -1,0 +1,146 @@
+"""The network: a residual U-Net that takes and gives physical values.
+
+    image (HU) --clip, / 1000--> stem, stride 2 --> encoder --> decoder --> head, stride 2 --* 1000--> residual
+         '------------------------------------------------------------------------------------------> + --> restored
+
+Normalisation, its inverse and the residual sum are float32 and inside the graph, so training and serving cannot
+disagree and an untrained network is the identity, bit for bit. Skips are sums rather than concatenations, and the width
+grows more slowly than it doubles: at equal speed that leaves fewer parameters (docs/decisions/0003-network.md).
+
+U-Net: Ronneberger et al., MICCAI 2015. Residual learning of noise: Zhang et al., IEEE TIP 2017 (DnCNN).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Shape of the network.
+
+    Attributes:
+        widths: channels at each resolution; the first is at half the image's.
+        blocks: convolutions at each resolution, on the way down (the deepest also once) and again on the way up.
+    """
+
+    widths: tuple[int, ...] = (32, 56, 80, 104)
+    blocks: int = 2
+
+    @property
+    def size_multiple(self) -> int:
+        """Image sides are padded to a multiple of this inside the graph."""
+        return int(2 ** len(self.widths))
+
+    @property
+    def receptive_field(self) -> int:
+        """Side of the square of input pixels that can change one output pixel, in pixels; an upper bound by counting.
+
+        At a resolution of stride s every 3 x 3 convolution reaches s further to each side, the convolution into it half a
+        cell, and reading its cells from the finer grid up to half a cell; the head reaches one cell of stride 2.
+        """
+        reach = 2
+        for level in range(len(self.widths)):
+            stride = 2 ** (level + 1)
+            deepest = level == len(self.widths) - 1
+            reach += stride * self.blocks * (1 if deepest else 2) + stride
+        return 2 * reach + 1
+
+
+@keras.saving.register_keras_serializable("clearslice")
+class Normalise(layers.Layer):
+    """Physical values to the network's unit: clip to [low, high], divide by `scale`, pad to whole cells. Always float32.
+
+    For CT low = -1024 and high = 3071 HU are the ends of the 12-bit scale and scale = 1000 HU: metal beyond it says no more.
+    Padding repeats the last row and column, so any size from 1 x 1 works.
+    """
+
+    def __init__(self, low: float, high: float, scale: float, multiple: int, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.low, self.high, self.scale, self.multiple = low, high, scale, multiple
+
+    def call(self, image: keras.KerasTensor) -> keras.KerasTensor:
+        normal = ops.clip(image, self.low, self.high) / self.scale
+        for axis in (1, 2):
+            size = ops.shape(image)[axis]
+            padded = -(-size // self.multiple) * self.multiple
+            if not isinstance(size, int) or size != padded:
+                index = ops.minimum(ops.arange(padded, dtype="int32"), size - 1)
+                normal = ops.take(normal, index, axis=axis)
+        return normal
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        sides = (None if side is None else -(-side // self.multiple) * self.multiple for side in shape[1:3])
+        return (shape[0], *sides, shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "low": self.low,
+            "high": self.high,
+            "scale": self.scale,
+            "multiple": self.multiple,
+        }
+
+
+@keras.saving.register_keras_serializable("clearslice")
+class AddResidual(layers.Layer):
+    """restored = image + scale * residual, padding cropped away; float32 whatever the compute precision."""
+
+    def __init__(self, scale: float, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.scale = scale
+
+    def call(self, inputs: tuple[keras.KerasTensor, keras.KerasTensor]) -> keras.KerasTensor:
+        image, residual = inputs
+        _, height, width, _ = ops.shape(image)
+        return image + self.scale * ops.cast(residual, "float32")[:, :height, :width, :]
+
+    def compute_output_shape(self, shapes: tuple[tuple[int | None, ...], ...]) -> tuple[int | None, ...]:
+        return shapes[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale": self.scale}
+
+
+UNIT_RANGE = {"HU": (-1024.0, 3071.0, 1000.0), "relative": (0.0, 1.0, 1.0)}
+"""Unit -> (low, high, scale) of `Normalise`: the network's unit is 1000 HU for CT, and 1 for relative images."""
+
+
+def build_unet(config: UNetConfig, unit: str, *, dtype: str = "float32") -> keras.Model:
+    """The model image -> restored, both (N, H, W, 1) float32 in `unit`, of any size.
+
+    Args:
+        config: shape of the network.
+        unit: `HU` or `relative`.
+        dtype: Keras policy of the convolutions: `float32`, `mixed_bfloat16` to train, `bfloat16` to serve.
+    """
+    low, high, scale = UNIT_RANGE[unit]
+
+    def convolve(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+        return layers.Conv2D(width, 3, padding="same", activation="relu", dtype=dtype, name=name)(x)
+
+    image = keras.Input((None, None, 1), name="image", dtype="float32")
+    x = Normalise(low, high, scale, config.size_multiple, name="normalise")(image)
+    skips = []
+    for level, width in enumerate(config.widths):
+        x = layers.Conv2D(width, 4, strides=2, padding="same", activation="relu", dtype=dtype, name=f"down{level}")(x)
+        for block in range(config.blocks):
+            x = convolve(x, width, f"encode{level}_{block}")
+        skips.append(x)
+    x = skips.pop()
+    for level in reversed(range(len(skips))):
+        width = config.widths[level]
+        x = layers.Conv2DTranspose(width, 2, strides=2, dtype=dtype, name=f"up{level}")(x)
+        x = layers.Add(dtype=dtype, name=f"skip{level}")([x, skips[level]])
+        for block in range(config.blocks):
+            x = convolve(x, width, f"decode{level}_{block}")
+    residual = layers.Conv2DTranspose(
+        1, 4, strides=2, padding="same", kernel_initializer="zeros", dtype=dtype, name="head"
+    )(x)
+    restored = AddResidual(scale, name="restored")([image, residual])
+    return keras.Model(image, restored, name="unet")
