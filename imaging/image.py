@@ -82,7 +82,7 @@ class Image:
     dataset: Dataset | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.pixels.ndim != 2 or self.pixels.dtype != np.float32:
+        if self.pixels.ndim != 2 or self.pixels.dtype != np.float32:  # noqa: PLR2004 - H, W
             raise ValueError(f"pixels must be (H, W) float32, not {self.pixels.shape} {self.pixels.dtype}")
         for name in ("stored", "padding"):
             array = getattr(self, name)

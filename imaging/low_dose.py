@@ -32,7 +32,7 @@ VIEWS = 1000
 """Projections over half a turn for the noise: above pi/2 * 512, so that 512 pixels are sampled without streaks."""
 
 BINS_PER_PIXEL = 1.5
-"""Detector bins per image pixel: finer than the pixels, as in scanners, so that kernels may pass the pixel's Nyquist."""
+"""Detector bins per image pixel: as fine as in scanners, so that kernels may pass the pixels' Nyquist."""
 
 _PROJECTED_VIEWS = 360
 _PROJECTED_SIZE = 256
@@ -54,8 +54,8 @@ class Kernel:
 
     Attributes:
         name: for tables and logs.
-        cutoff: cycles per pixel at which the Hann window reaches zero; None leaves the plain ramp (Ram-Lak), which ends at
-            the pixel's Nyquist frequency of 0.5.
+        cutoff: cycles per pixel at which the Hann window reaches zero; None leaves the plain ramp (Ram-Lak), which
+            ends at the pixel's Nyquist frequency of 0.5.
     """
 
     name: str
@@ -134,7 +134,9 @@ def noise_basis(
     """
     size = max(shape)
     bins = round(size * BINS_PER_PIXEL)
-    p = ndimage.zoom(integrals, (VIEWS / integrals.shape[0], bins / integrals.shape[1]), order=1, grid_mode=True, mode="nearest")
+    p = ndimage.zoom(
+        integrals, (VIEWS / integrals.shape[0], bins / integrals.shape[1]), order=1, grid_mode=True, mode="nearest"
+    )
     deviations = np.stack([np.exp(p / 2), np.exp(p)])  # standard deviation of a ray at I0 = 1 and at s = I0 = 1
     pixel_mm = float(np.sqrt(spacing[0] * spacing[1]))
     sinograms = np.empty((VIEWS, bins, 2 * len(kernels)), np.float32)
@@ -189,7 +191,8 @@ def _backproject(filtered: NDArray[np.float32], size: int) -> NDArray[np.float32
             index = (across[None, :] - down[:, None]).astype(np.int32)
             total += np.take(filtered[view], index, axis=0, out=picked[: len(rows)], mode="clip")
     image[_outside_circle(size)] = 0
-    return np.moveaxis(image, -1, 0) * np.float32(np.pi / views)
+    image *= np.float32(np.pi / views)
+    return np.ascontiguousarray(np.moveaxis(image, -1, 0))
 
 
 def _outside_circle(size: int) -> NDArray[np.bool_]:
@@ -219,7 +222,7 @@ def added_noise(
     a = dose_fraction
     quantum = np.sqrt((1 - a) / a / photons)
     electronic = np.sqrt(1 - a * a) / a * electronic_noise / photons
-    return (quantum * basis.quantum[draw] + electronic * basis.electronic[draw]).astype(np.float32)
+    return np.asarray(quantum * basis.quantum[draw] + electronic * basis.electronic[draw], np.float32)
 
 
 def soft_tissue(hu: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -21,6 +21,9 @@ from imaging.image import AIR_HU
 AXIS_LENGTHS_MM = (330.0, 230.0)
 """Width and depth of a slender adult's trunk."""
 
+METAL_HU = 3071.0
+"""The end of the 12-bit scale, where metal saturates."""
+
 _VESSELS_IN_LUNG = 60
 
 
@@ -64,8 +67,9 @@ def trunk(
     """
     grow = rng.uniform(0.92, 1.05)
     half = (AXIS_LENGTHS_MM[0] / 2 * grow, AXIS_LENGTHS_MM[1] / 2 * grow)
-    y = (np.arange(shape[0]) - (shape[0] - 1) / 2)[:, None] * spacing[0] / half[1]
-    x = (np.arange(shape[1]) - (shape[1] - 1) / 2)[None, :] * spacing[1] / half[0]
+    rows, columns = np.arange(shape[0], dtype=np.float64), np.arange(shape[1], dtype=np.float64)
+    y: NDArray[np.float64] = (rows - (shape[0] - 1) / 2)[:, None] * spacing[0] / half[1]
+    x: NDArray[np.float64] = (columns - (shape[1] - 1) / 2)[None, :] * spacing[1] / half[0]
     pixel = spacing[1] / half[0]
     hu = np.full(shape, AIR_HU)
     # fine grain that follows the pixels, as organs show it after reconstruction
@@ -74,7 +78,7 @@ def trunk(
     for part in _parts(rng, region, metal=metal):
         cover = _coverage(part, x, y, pixel)
         hu += cover * (part.hu + part.texture * grain - hu)
-    return np.clip(hu, AIR_HU, 3071).astype(np.float32)
+    return np.asarray(np.clip(hu, AIR_HU, METAL_HU), np.float32)
 
 
 def _parts(rng: np.random.Generator, region: str, *, metal: bool) -> list[Ellipse]:
@@ -94,7 +98,7 @@ def _parts(rng: np.random.Generator, region: str, *, metal: bool) -> list[Ellips
         side, down = 0.89 * np.cos(np.radians(angle - 90)), 0.86 * np.sin(np.radians(angle - 90))
         parts.append(Ellipse(side, down, 0.065, 0.03, 700, 60, float(angle)))
     if metal:
-        parts += [Ellipse(side, 0.66, 0.02, 0.11, 3071, 0, 20 * np.sign(side)) for side in (-0.09, 0.09)]
+        parts += [Ellipse(side, 0.66, 0.02, 0.11, METAL_HU, 0, 20 * np.sign(side)) for side in (-0.09, 0.09)]
     return parts
 
 

@@ -8,12 +8,12 @@ from model_store.manifest import ManifestDraft
 from training.evaluate import Row, render_markdown
 
 LIMITS = """\
-- Trained on simulated noise added to real scans. Scanners differ in kernels, bow-tie filters, dose modulation and iterative
-  reconstruction; expect less on them than in the table.
+- Trained on simulated noise added to real scans. Scanners differ in kernels, bow-tie filters, dose modulation and
+  iterative reconstruction; expect less on them than in the table.
 - The reference images are clinical scans with noise of their own. The network learns to remove part of that too, so
   agreement with a noisy reference understates, and its smoothness overstates, what a reader would see.
-- An L2-like loss gives the mean of what is plausible: fine low-contrast texture is smoothed. Compare with the input before
-  trusting an absence.
+- An L2-like loss gives the mean of what is plausible: fine low-contrast texture is smoothed. Compare with the input
+  before trusting an absence.
 - Not measured: metal artefacts, photon starvation, motion, paediatric patients, anything but single axial slices."""
 
 
@@ -22,9 +22,7 @@ def render_card(draft: ManifestDraft, rows: Sequence[Row]) -> str:
     settings = draft.training_settings
     patches = settings.get("epochs", 0) * settings.get("steps", 0) * settings.get("batch", 0)
     noise = settings.get("noise", {})
-    data = [
-        f"| {each.series} | {each.slices} | {each.collection} | {each.licence} |" for each in draft.training_data
-    ]
+    data = [f"| {each.series} | {each.slices} | {each.collection} | {each.licence} |" for each in draft.training_data]
     return f"""# {draft.name}
 
 {draft.summary}
@@ -37,11 +35,11 @@ def render_card(draft: ManifestDraft, rows: Sequence[Row]) -> str:
 | parameters | {draft.parameters:,} |
 | receptive field | {draft.receptive_field} pixels |
 | loss | {draft.recipe} {draft.recipe_settings or ""} |
-| trained | {settings.get("epochs")} epochs of {settings.get("steps")} steps, {patches:,} patches of {settings.get("patch")} pixels, \
-{settings.get("precision")}, seed {settings.get("seed")} |
-| noise in training | projection domain, {noise.get("low_hu")} to {noise.get("high_hu")} HU in soft tissue, log-uniform; up to \
-{100 * noise.get("electronic_share", 0):.0f} % of the variance electronic; four kernels from plain ramp to very soft; \
-{100 * noise.get("clean_share", 0):.0f} % of the patches clean |
+| trained | {settings.get("epochs")} epochs of {settings.get("steps")} steps, \
+{patches:,} patches of {settings.get("patch")} pixels, {settings.get("precision")}, seed {settings.get("seed")} |
+| noise in training | projection domain, {noise.get("low_hu")} to {noise.get("high_hu")} HU in soft tissue, \
+log-uniform; up to {100 * noise.get("electronic_share", 0):.0f} % of the variance electronic; \
+four kernels from plain ramp to very soft; {100 * noise.get("clean_share", 0):.0f} % of the patches clean |
 | made by | clearslice {draft.provenance.clearslice}, {draft.provenance.source_revision}, \
 {draft.provenance.created.date().isoformat()}, {draft.provenance.device} |
 

@@ -1,10 +1,10 @@
 """Pairs and patches: what a training step and an evaluation see.
 
     PreparedSeries --NoiseRange, generator--> (degraded, reference) patches, (N, S, S, 1) HU   `patches`
-                   --Protocol, per slice----> (degraded, reference) slices, (H, W) HU          `evaluation_pairs`
+                   --DoseProtocol-----------> (degraded, reference) slices, (H, W) HU          `evaluation_pairs`
 
-The three roles are three sets of patients: fit (the weights), tune (settings, baselines, defaults) and report (looked at,
-never chosen by). `check_roles` refuses a patient in two of them.
+The three roles are three sets of patients: fit (the weights), tune (settings, baselines, defaults) and report (looked
+at, never chosen by). `check_roles` refuses a patient in two of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.low_dose import KERNELS, Kernel, photons_for_noise
+from imaging.low_dose import KERNELS, RAMP, SOFT, Kernel, photons_for_noise
 from training.errors import NoTrainingData
 from training.pairs import DRAWS, PreparedSeries
 
@@ -58,7 +58,7 @@ class DoseProtocol:
 
     dose_fraction: float = 0.25
     full_dose_noise_hu: float = 15.0
-    kernel: Kernel = KERNELS[2]
+    kernel: Kernel = SOFT
     electronic_noise: float = 4.0
 
     @property
@@ -68,6 +68,14 @@ class DoseProtocol:
             f"{self.dose_fraction:g} of a dose with {self.full_dose_noise_hu:g} HU noise, {self.kernel.name} kernel,"
             f" electronic noise {self.electronic_noise:g} photons"
         )
+
+
+def standard_protocols(dose_fraction: float) -> tuple[DoseProtocol, ...]:
+    """What reports use: a soft kernel with 15 HU of noise at full dose, and the plain ramp with 25 HU, as sharp."""
+    return (
+        DoseProtocol(dose_fraction, full_dose_noise_hu=15.0, kernel=SOFT),
+        DoseProtocol(dose_fraction, full_dose_noise_hu=25.0, kernel=RAMP),
+    )
 
 
 def role_folder(data: Path, role: Role) -> Path | None:
@@ -101,8 +109,8 @@ def patches(
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """`steps` batches of (degraded, reference), each (batch, size, size, 1) float32 in HU.
 
-    Slices are drawn with equal chance, wherever they come from; each patch has its own place, orientation (the eight of a
-    square), kernel, noise draw and level.
+    Slices are drawn with equal chance, wherever they come from; each patch has its own place, orientation (the eight of
+    a square), kernel, noise draw and level.
     """
     index = [(each, number) for each in series for number in range(len(each.hu))]
     for _ in range(steps):
@@ -127,9 +135,8 @@ def _patch(
     degraded = reference
     if rng.random() >= noise.clean_share:
         degraded = reference + _draw_noise(series, window, noise, rng)
-    turns, flip = rng.integers(4), rng.random() < 0.5  # noqa: PLR2004 - even odds
-    orient = (lambda a: np.rot90(a, turns)[:, ::-1]) if flip else (lambda a: np.rot90(a, turns))
-    return orient(degraded), orient(reference)
+    turns, step = int(rng.integers(4)), rng.choice((1, -1))  # the eight orientations of a square
+    return np.rot90(degraded, turns)[:, ::step], np.rot90(reference, turns)[:, ::step]
 
 
 def _draw_noise(
@@ -151,14 +158,14 @@ def _draw_noise(
 def evaluation_pairs(
     series: PreparedSeries, protocol: DoseProtocol
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """(degraded, reference) of every slice, (H, W) float32 HU; the same each time, as the first cached draw is taken."""
+    """(degraded, reference) of every slice, (H, W) float32 HU; always the same, of the first cached draw."""
     k = next(i for i, kernel in enumerate(KERNELS) if kernel == protocol.kernel) * DRAWS
     a = protocol.dose_fraction
     for number in range(len(series.hu)):
         quantum = float(series.quantum_sd[number, k])
         electronic = float(series.electronic_sd[number, k]) * protocol.electronic_noise
         photons = photons_for_noise(quantum**2, electronic**2, protocol.full_dose_noise_hu)
-        # the cached noise has deviation 1, so these weights are those of imaging.low_dose.added_noise times the deviations
+        # cached noise has deviation 1: these weights are those of imaging.low_dose.added_noise times the deviations
         quantum *= np.sqrt((1 - a) / a / photons)
         electronic *= np.sqrt(1 - a * a) / a / photons
         reference = np.asarray(series.hu[number])

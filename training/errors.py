@@ -1,7 +1,7 @@
 """Errors of the laboratory.
 
-    data --(series?)--> pairs --(recipe?)--> fit --(checkpoint fits?)--> model --> export
-         NoTrainingData         UnknownRecipe      IncompatibleRun
+data --(series?)--> pairs --(recipe?)--> fit --(checkpoint fits?)--> model --> export
+     NoTrainingData         UnknownRecipe      IncompatibleRun
 """
 
 

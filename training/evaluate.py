@@ -1,6 +1,6 @@
 """Evaluate: what a restorer does to patients it has never seen, beside tuned classical baselines, with intervals.
 
-    report series --DoseProtocol--> (degraded, reference) --each method--> ImageScore --by patient--> Row --> Markdown, JSON
+    report series --DoseProtocol--> (degraded, reference) --each method--> ImageScore --by patient--> Row --> table
     tune series ----------------------------------------> the baselines' parameters
 
 Scores are means over patients of means over slices. Intervals come from a hierarchical bootstrap: patients are drawn
@@ -14,8 +14,9 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from imaging.metrics import FULL_RANGE, SOFT_TISSUE, measure, tissue_bias
 from training.baselines import BASELINES, TunedBaseline, tune
 from training.datasets import DoseProtocol, evaluation_pairs
 from training.pairs import PreparedSeries
+from training.progress import Advance, silent
 
 Picture = NDArray[np.float32]
 Restore = Callable[[Picture], Picture]
@@ -72,7 +74,7 @@ def evaluate(
     protocols: Sequence[DoseProtocol],
     *,
     processes: int | None = None,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Advance = silent,
 ) -> list[ImageScore]:
     """Scores every method, the degraded image and the baselines on every slice of `report` under every protocol.
 
@@ -105,7 +107,7 @@ def _tuned(
     series: Sequence[PreparedSeries],
     protocol: DoseProtocol,
     pool: ProcessPoolExecutor,
-    progress: Callable[[str, int, int], None],
+    progress: Advance,
 ) -> list[TunedBaseline]:
     pairs = [pair for each in series for pair in evaluation_pairs(each, protocol)]
     if not pairs:
@@ -137,7 +139,7 @@ def _values(restored: Picture, reference: Picture) -> dict[tuple[str, str], floa
 
 
 def summarise(scores: Iterable[ImageScore], *, seed: int = 0) -> list[Row]:
-    """Rows in the order the methods came; within a patient the order of slices pairs a method with the degraded image."""
+    """Rows in the order of methods; within a patient the order of slices pairs a method with the degraded image."""
     table: dict[tuple[str, str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for score in scores:
         for (metric, contract), value in score.values.items():
@@ -156,9 +158,7 @@ def summarise(scores: Iterable[ImageScore], *, seed: int = 0) -> list[Row]:
     return rows
 
 
-def bootstrap(
-    by_patient: Sequence[NDArray[np.float64]], rng: np.random.Generator
-) -> tuple[float, tuple[float, float]]:
+def bootstrap(by_patient: Sequence[NDArray[np.float64]], rng: np.random.Generator) -> tuple[float, tuple[float, float]]:
     """Mean over patients of the means over slices, and its 95 % interval; see the module.
 
     Args:
@@ -177,6 +177,19 @@ def bootstrap(
         draws[number] = np.mean([rng.choice(by_patient[i], size=len(by_patient[i])).mean() for i in chosen])
     low, high = np.percentile(draws, [2.5, 97.5])
     return mean, (float(low), float(high))
+
+
+def to_json(rows: Iterable[Row], scores: Iterable[ImageScore]) -> dict[str, Any]:
+    """Rows and the single scores they come from, as plain values."""
+    plain = [asdict(score) | {"values": [[*key, value] for key, value in score.values.items()]} for score in scores]
+    return {"interval_method": INTERVAL_METHOD, "rows": [asdict(row) for row in rows], "scores": plain}
+
+
+def rows_from_json(plain: Mapping[str, Any]) -> list[Row]:
+    """The rows that `to_json` wrote."""
+    pairs = ("interval", "gain_interval")
+    fields: Iterable[dict[str, Any]] = plain["rows"]
+    return [Row(**{**row, **{key: tuple(row[key]) for key in pairs}}) for row in fields]
 
 
 def render_markdown(rows: Sequence[Row]) -> str:
@@ -209,8 +222,9 @@ def render_markdown(rows: Sequence[Row]) -> str:
     window = f"[{SOFT_TISSUE.low:g}, {SOFT_TISSUE.high:g}] HU"
     full = f"[{FULL_RANGE.low:g}, {FULL_RANGE.high:g}] HU"
     lines.append(
-        f"PSNR, SSIM and RMSE in the soft-tissue window {window}, clipped, range {SOFT_TISSUE.data_range:g}; full range {full},"
-        f" range {FULL_RANGE.data_range:g}. SSIM: {SOFT_TISSUE.ssim_taps} taps, sigma {SOFT_TISSUE.ssim_sigma}."
+        f"PSNR, SSIM and RMSE in the soft-tissue window {window}, clipped, range {SOFT_TISSUE.data_range:g};"
+        f" full range {full}, range {FULL_RANGE.data_range:g}."
+        f" SSIM: {SOFT_TISSUE.ssim_taps} taps, sigma {SOFT_TISSUE.ssim_sigma}."
         f" Brackets: {INTERVAL_METHOD}. Baselines are tuned for each degradation on the tune patients."
     )
     return "\n".join(lines) + "\n"

@@ -1,8 +1,8 @@
 """Export: a finished run -> a SavedModel with everything in its graph, a golden sample, a model card -> publish.
 
-    run --load_run--> Keras model --two signatures, one set of weights--> staged/saved_model.pb, variables/
-                                  --phantom, odd size, metal, air-------> staged/golden.npz
-                                  --scores, data, settings--------------> staged/README.md, ManifestDraft --> store.publish
+    run --load_run--> Keras model --two signatures, one set of weights-> staged/saved_model.pb, variables/
+                                  --phantom, odd size, metal, air------> staged/golden.npz
+                                  --scores, data, settings-------------> staged/README.md, draft --> publish
 
 Keras' own `export` writes every variable twice when there are two signatures; a `tf.Module` that holds the variables
 writes them once. The bfloat16 signature calls a twin network on the float32 weights, so both can never drift apart.
@@ -11,7 +11,7 @@ TensorFlow is imported here and in no other module of `training`.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import platform
 import shutil
@@ -74,7 +74,9 @@ def export(
     model, settings = load_run(run)
     done = len(json.loads((run / "history.json").read_text()))
     if done < settings.epochs:
-        raise IncompatibleRun(f"{run} has finished {done} of {settings.epochs} epochs; resume it with `clearslice train`")
+        raise IncompatibleRun(
+            f"{run} has finished {done} of {settings.epochs} epochs; resume it with `clearslice train`"
+        )
     with tempfile.TemporaryDirectory(prefix="clearslice-export-") as folder:
         staged = Path(folder) / "staged"
         write_saved_model(model, settings, staged)
@@ -133,9 +135,7 @@ def golden_image() -> NDArray[np.float32]:
     rng = np.random.default_rng(20261124)
     spacing = (2.1, 2.1)  # mm; a whole trunk within so few pixels
     truth = trunk(GOLDEN_SHAPE, spacing, rng, metal=True)
-    noisy = simulate(
-        truth, spacing, dose_fraction=0.25, noise_hu=15, kernel=STANDARD, electronic_noise=4, rng=rng
-    )
+    noisy = simulate(truth, spacing, dose_fraction=0.25, noise_hu=15, kernel=STANDARD, electronic_noise=4, rng=rng)
     return noisy[None, ..., None]
 
 
@@ -180,7 +180,7 @@ def _draft(
         # the same bounds for every CT model: see docs/decisions/0004-golden-tolerance.md
         golden=Golden(max_abs=0.5, reduced_rms=1.0, reduced_p999=5.0, reduced_mean=0.1),
         provenance=Provenance(
-            created=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
+            created=dt.datetime.now(dt.UTC).replace(microsecond=0),
             clearslice=installed_version("clearslice"),
             source_revision=_revision(),
             framework={name: installed_version(name) for name in ("keras", "numpy")}

@@ -101,7 +101,8 @@ def fit(
     Args:
         settings: see there.
         fit_series: its pixels change the weights.
-        tune_series: scored after each epoch, for the eye only; may be empty. No epoch is chosen by it: the last one counts.
+        tune_series: scored after each epoch, for the eye only; may be empty. No epoch is chosen by it: the last
+            one counts.
         run: folder of the run, made when missing.
         progress: told after every step and epoch.
 
@@ -187,9 +188,7 @@ def describe(series: Sequence[PreparedSeries]) -> list[dict[str, Any]]:
     return [{"series": each.name, "patient": each.patient, "slices": len(each.hu)} for each in series]
 
 
-def _resume(
-    model: keras.Model, settings: FitSettings, data: list[dict[str, Any]], run: Path
-) -> list[dict[str, float]]:
+def _resume(model: keras.Model, settings: FitSettings, data: list[dict[str, Any]], run: Path) -> list[dict[str, float]]:
     run.mkdir(parents=True, exist_ok=True)
     _same_as_before(run / "settings.json", settings.to_json(), "settings", run)
     _same_as_before(run / "data.json", data, "training series", run)
@@ -206,7 +205,9 @@ def _resume(
 def _same_as_before(file: Path, asked: Any, what: str, run: Path) -> None:
     if file.exists():
         if json.loads(file.read_text()) != asked:
-            raise IncompatibleRun(f"{run} holds a run with other {what}; choose another folder with --run, or delete it")
+            raise IncompatibleRun(
+                f"{run} holds a run with other {what}; choose another folder with --run, or delete it"
+            )
     else:
         file.write_text(json.dumps(asked, indent=1) + "\n")
 

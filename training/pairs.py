@@ -1,7 +1,7 @@
 """Series -> slices with cached unit noise, from which degraded / reference pairs are drawn at no cost.
 
-    folder or zips --read_series--> series --average neighbours--> targets --project, back-project--> cache/<series>/*.npy
-                                      |                                        (two processes)
+    folder or zips --read_series--> series --average neighbours--> targets --project, back-project--> cache/*/*.npy
+                                      |                                      (several processes)
                                       '-- too noisy to be a target: left out, and said so
 
 The projections and the back-projected unit noise of a slice take seconds and never change; a training step only weighs
@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -27,6 +27,7 @@ from imaging.low_dose import KERNELS, line_integrals, noise_basis, noise_region
 from imaging.noise import global_noise_level
 from imaging.series import CtSeries, read_series
 from training.errors import NoTrainingData
+from training.progress import Advance, Notice, silent
 
 CACHE_VERSION = 1
 """Raise when the physics or the layout below changes: old caches are then made anew."""
@@ -70,7 +71,7 @@ class PreparedSeries:
 
 
 def average_neighbours(series: CtSeries) -> NDArray[np.float32]:
-    """Targets of a series, (N, H, W) float32 HU: means of three neighbouring slices where these are thin and contiguous.
+    """Targets of a series, (N, H, W) float32 HU: means of three neighbours where slices are thin and contiguous.
 
     Slices thicker than `THIN_SLICE_MM` are returned as they are. Of a run of n contiguous thin slices n - 2 means come,
     a run of fewer than three is left out.
@@ -93,8 +94,8 @@ def prepare(
     seed: int = 0,
     average: bool = True,
     processes: int | None = None,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-    notice: Callable[[str], None] = lambda text: None,
+    progress: Advance = silent,
+    notice: Notice = silent,
 ) -> list[PreparedSeries]:
     """Reads series and makes (or finds) their cached noise.
 
@@ -118,9 +119,15 @@ def prepare(
             notice(f"{series.name}: left out, no three contiguous thin slices to average")
             continue
         if average and noise > MAX_TARGET_NOISE_HU:
-            notice(f"{series.name}: left out as a target, {noise:.0f} HU of noise is above {MAX_TARGET_NOISE_HU:.0f} HU")
+            notice(
+                f"{series.name}: left out as a target, {noise:.0f} HU of noise is above {MAX_TARGET_NOISE_HU:.0f} HU"
+            )
             continue
-        prepared.append(_prepare_one(series, targets, noise, cache, seed, processes, progress))
+        folder = _cache_folder(series, targets, cache, seed)
+        if not folder.exists():
+            _make(folder, series, targets, seed=seed, processes=processes, progress=progress)
+        progress(series.name, len(targets), len(targets))
+        prepared.append(_open(folder, series, noise))
     if not prepared:
         raise NoTrainingData(f"no usable CT series in {', '.join(str(path) for path in paths)}")
     return prepared
@@ -139,42 +146,30 @@ def _median_noise(volume: NDArray[np.float32]) -> float:
     return float(np.median(known)) if known else float("nan")
 
 
-def _prepare_one(
-    series: CtSeries,
-    targets: NDArray[np.float32],
-    noise_hu: float,
-    cache: Path,
-    seed: int,
-    processes: int | None,
-    progress: Callable[[str, int, int], None],
-) -> PreparedSeries:
+def _cache_folder(series: CtSeries, targets: NDArray[np.float32], cache: Path, seed: int) -> Path:
     settings = json.dumps([CACHE_VERSION, [k.cutoff for k in KERNELS], DRAWS, seed, series.spacing, targets.shape])
     digest = hashlib.sha256(settings.encode() + np.ascontiguousarray(targets).tobytes()).hexdigest()[:16]
-    folder = cache / f"{series.name}-{digest}"
-    if not folder.exists():
-        aside = cache / f".making-{os.getpid()}-{folder.name}"
-        aside.mkdir(parents=True)
-        _fill(aside, series, targets, seed, processes, progress)
-        try:
-            aside.rename(folder)
-        except OSError:  # another process made it meanwhile
-            shutil.rmtree(aside)
-    progress(series.name, len(targets), len(targets))
-    arrays = {
-        name: np.load(folder / f"{name}.npy", mmap_mode="r")
-        for name in ("hu", "quantum", "electronic", "quantum_sd", "electronic_sd")
-    }
+    return cache / f"{series.name}-{digest}"
+
+
+def _open(folder: Path, series: CtSeries, noise_hu: float) -> PreparedSeries:
+    names = ("hu", "quantum", "electronic", "quantum_sd", "electronic_sd")
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
     return PreparedSeries(series.name, series.patient, series.spacing, noise_hu, **arrays)
 
 
-def _fill(
-    folder: Path,
+def _make(
+    final: Path,
     series: CtSeries,
     targets: NDArray[np.float32],
+    *,
     seed: int,
     processes: int | None,
-    progress: Callable[[str, int, int], None],
+    progress: Advance,
 ) -> None:
+    """Fills a folder aside and renames it: a killed preparation leaves nothing that looks finished."""
+    folder = final.parent / f".making-{os.getpid()}-{final.name}"
+    folder.mkdir(parents=True)
     count, images = len(targets), len(KERNELS) * DRAWS
     noise_shape = (count, images, *targets.shape[1:])
     stores = {
@@ -194,6 +189,10 @@ def _fill(
         store.flush()
     np.save(folder / "quantum_sd.npy", deviations[0])
     np.save(folder / "electronic_sd.npy", deviations[1])
+    try:
+        folder.rename(final)
+    except OSError:  # another process made it meanwhile
+        shutil.rmtree(folder)
 
 
 def _unit_noise(
@@ -202,7 +201,9 @@ def _unit_noise(
     """Both kinds of noise of one slice, each divided by its soft-tissue deviation, and the deviations (2, K)."""
     hu, spacing, seed = work
     kernels = [kernel for kernel in KERNELS for _ in range(DRAWS)]
-    basis = noise_basis(line_integrals(hu, spacing), (hu.shape[0], hu.shape[1]), spacing, kernels, np.random.default_rng(seed))
+    basis = noise_basis(
+        line_integrals(hu, spacing), (hu.shape[0], hu.shape[1]), spacing, kernels, np.random.default_rng(seed)
+    )
     region = noise_region(hu)
     sds = np.stack([noise[:, region].std(axis=1) for noise in (basis.quantum, basis.electronic)])
     scaled = [noise / sd[:, None, None] for noise, sd in zip((basis.quantum, basis.electronic), sds, strict=True)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from imaging.image import Unit
 from training.errors import UnknownRecipe
 from training.losses.pixelwise import l2
 
@@ -32,16 +33,16 @@ class Recipe:
 
 RECIPES = {
     recipe.name: recipe
-    for recipe in (
-        Recipe("l2", l2, "Gaussian noise: the posterior mean, and with it the best PSNR", {}),
-    )
+    for recipe in (Recipe("l2", l2, "Gaussian noise: the posterior mean, and with it the best PSNR", {}),)
 }
 
-DOMAINS = {"ct": "HU", "relative": "relative"}
+Domain = Literal["ct"]
+
+DOMAINS: dict[Domain, Unit] = {"ct": "HU"}
 """Domain, the first part of a model's name -> unit of its images."""
 
 
-def parse_model_name(name: str) -> tuple[str, Recipe]:
+def parse_model_name(name: str) -> tuple[Domain, Recipe]:
     """`ct-l2` -> (`ct`, the recipe l2).
 
     Raises:

@@ -24,9 +24,7 @@ class TensorBoardLog:
 
     def write(self, epoch: int, scalars: Mapping[str, float], pictures: Mapping[str, NDArray[np.uint8]]) -> None:
         """Records one epoch; pictures are (H, W) uint8 grayscale. Scalars that are not finite are left out."""
-        values = [
-            Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if math.isfinite(value)
-        ]
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if math.isfinite(value)]
         for tag, picture in pictures.items():
             png = io.BytesIO()
             Image.fromarray(picture).save(png, "PNG")

@@ -40,8 +40,8 @@ class UNetConfig:
     def receptive_field(self) -> int:
         """Side of the square of input pixels that can change one output pixel, in pixels; an upper bound by counting.
 
-        At a resolution of stride s every 3 x 3 convolution reaches s further to each side, the convolution into it half a
-        cell, and reading its cells from the finer grid up to half a cell; the head reaches one cell of stride 2.
+        At a resolution of stride s every 3 x 3 convolution reaches s further to each side, the convolution into it half
+        a cell, and reading its cells from the finer grid up to half a cell; the head reaches one cell of stride 2.
         """
         reach = 2
         for level in range(len(self.widths)):
@@ -52,10 +52,11 @@ class UNetConfig:
 
 
 @keras.saving.register_keras_serializable("clearslice")
-class Normalise(layers.Layer):
-    """Physical values to the network's unit: clip to [low, high], divide by `scale`, pad to whole cells. Always float32.
+class Normalise(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    """Physical values to the network's unit: clip to [low, high], divide by `scale`, pad to whole cells. float32.
 
-    For CT low = -1024 and high = 3071 HU are the ends of the 12-bit scale and scale = 1000 HU: metal beyond it says no more.
+    For CT low = -1024 and high = 3071 HU are the ends of the 12-bit scale and scale = 1000 HU: metal beyond says no
+    more.
     Padding repeats the last row and column, so any size from 1 x 1 works.
     """
 
@@ -88,7 +89,7 @@ class Normalise(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("clearslice")
-class AddResidual(layers.Layer):
+class AddResidual(layers.Layer):  # type: ignore[misc]  # Keras ships no types
     """restored = image + scale * residual, padding cropped away; float32 whatever the compute precision."""
 
     def __init__(self, scale: float, **kwargs: Any) -> None:

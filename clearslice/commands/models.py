@@ -67,7 +67,7 @@ def list_models(
 ) -> None:
     """List every version with its labels; the default model is marked with *."""
     with _expected_errors():
-        opened = _open(store)
+        opened = open_store(store)
         rows = [row for name in opened.names() for row in _rows(opened, name)]
         if as_json:
             typer.echo(json.dumps({"default": _default(opened), "versions": rows}, indent=2))
@@ -81,9 +81,9 @@ def list_models(
 def show(ref: RefArgument, *, store: ReadStore = None) -> None:
     """Print the manifest and the model card of a version."""
     with _expected_errors():
-        from model_store.version import CARD_FILE  # noqa: PLC0415 - pydantic takes a noticeable part of --help
+        from model_store.version import CARD_FILE
 
-        version = _open(store).resolve(ref)
+        version = open_store(store).resolve(ref)
         typer.echo(version.manifest.model_dump_json(indent=2))
         with contextlib.suppress(FileNotFoundError):  # `verify` reports it
             typer.echo("\n" + (version.path / CARD_FILE).read_text(encoding="utf-8", errors="replace").rstrip())
@@ -93,9 +93,9 @@ def show(ref: RefArgument, *, store: ReadStore = None) -> None:
 def verify(ref: RefArgument, *, store: ReadStore = None) -> None:
     """Check every file's hash, and that this machine's device reproduces the golden sample in each precision."""
     with _expected_errors():
-        from model_store.verify import verify_version  # noqa: PLC0415 - loads TensorFlow
+        from model_store.verify import verify_version
 
-        version = _open(store).resolve(ref)
+        version = open_store(store).resolve(ref)
         lines = verify_version(version)
         typer.echo(f"{version.ref}: all {len(version.manifest.files)} files are as published")
         for line in lines:
@@ -111,7 +111,7 @@ def promote(
 ) -> None:
     """Point LABEL at the version that REF names; running servers follow it. Promote the old version to go back."""
     with _expected_errors():
-        opened = _open(store)
+        opened = open_store(store)
         version = opened.resolve(ref)
         opened.promote(version.name, label, version.version)
         typer.echo(f"{version.name}@{label} is now {version.ref}")
@@ -121,7 +121,7 @@ def promote(
 def default(ref: RefArgument, *, store: WriteStore = None) -> None:
     """Choose the model that is used when nobody names one. With a label (ct-l2@stable) it follows the label."""
     with _expected_errors():
-        opened = _open(store)
+        opened = open_store(store)
         opened.set_default(ref)
         typer.echo(f"the default model is now {ref} (at present {opened.resolve(ref).ref})")
 
@@ -137,14 +137,14 @@ def remove(
 ) -> None:
     """Delete a version from your store for good. One that has a label or is the default is not deleted."""
     with _expected_errors():
-        from model_store.refs import parse_ref  # noqa: PLC0415 - pydantic takes a noticeable part of --help
+        from model_store.refs import parse_ref
 
         parsed = parse_ref(ref)
         if parsed.version is None:
             raise typer.BadParameter(
                 f"name the version to delete by its number, as in {parsed.name}@3", param_hint="REF"
             )
-        opened = _open(store)
+        opened = open_store(store)
         if not yes:
             typer.confirm(f"Delete {ref} and its files? This cannot be undone", abort=True)
         opened.remove(parsed.name, parsed.version)
@@ -154,7 +154,7 @@ def remove(
 @contextlib.contextmanager
 def _expected_errors() -> Iterator[None]:
     """What a user can cause becomes one line on standard error; bugs keep their traceback."""
-    from model_store.errors import InvalidRef, ModelStoreError  # noqa: PLC0415 - nothing of a store before it is asked for
+    from model_store.errors import InvalidRef, ModelStoreError
 
     try:
         yield
@@ -163,15 +163,17 @@ def _expected_errors() -> Iterator[None]:
         raise typer.Exit(USAGE_STATUS if isinstance(error, InvalidRef) else EXPECTED_STATUS) from error
 
 
-def _open(store: Path | None) -> ModelStore:
-    from model_store.store import PUBLISHED, ModelStore  # noqa: PLC0415 - pydantic takes a noticeable part of --help
+def open_store(store: Path | None) -> ModelStore:
+    """The store at `store` over the shipped one; naming the shipped folder itself opens it for writing."""
+    from model_store.store import PUBLISHED, ModelStore
 
-    return ModelStore(store, PUBLISHED)
+    shipped = store is not None and store.resolve() == PUBLISHED.resolve()
+    return ModelStore(store, None if shipped else PUBLISHED)
 
 
 def _rows(store: ModelStore, name: str) -> list[dict[str, Any]]:
     """One row per version of a model; a model whose label file is damaged says so and hides no other."""
-    from model_store.errors import RefusedVersion  # noqa: PLC0415 - nothing of a store before it is asked for
+    from model_store.errors import RefusedVersion
 
     try:
         return [_row(store, name, number) for number in store.versions(name)]
@@ -181,7 +183,7 @@ def _rows(store: ModelStore, name: str) -> list[dict[str, Any]]:
 
 def _row(store: ModelStore, name: str, number: int) -> dict[str, Any]:
     """One version for the table and for JSON; a version that cannot be read says so and hides no other."""
-    from model_store.errors import RefusedVersion  # noqa: PLC0415 - nothing of a store before it is asked for
+    from model_store.errors import RefusedVersion
 
     labels = [label for label, target in store.labels(name).items() if target == number]
     row: dict[str, Any] = {"ref": f"{name}@{number}", "labels": labels}
@@ -215,7 +217,7 @@ def _headline(version: ModelVersion) -> dict[str, Any] | None:
 
 
 def _default(store: ModelStore) -> str | None:
-    from model_store.errors import UnknownModel  # noqa: PLC0415 - nothing of a store before it is asked for
+    from model_store.errors import UnknownModel
 
     try:
         return store.default_ref()
@@ -225,7 +227,7 @@ def _default(store: ModelStore) -> str | None:
 
 def _default_version(store: ModelStore) -> str | None:
     """The ref, with its number, of the version that the default means now; None if it means none."""
-    from model_store.errors import ModelStoreError  # noqa: PLC0415 - nothing of a store before it is asked for
+    from model_store.errors import ModelStoreError
 
     with contextlib.suppress(ModelStoreError):
         return store.resolve(store.default_ref()).ref
@@ -233,10 +235,10 @@ def _default_version(store: ModelStore) -> str | None:
 
 
 def _print_table(rows: list[dict[str, Any]], default_version: str | None) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only where a table is drawn
-    from rich.filesize import decimal  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.markup import escape
+    from rich.table import Table
 
     table = Table("ref", "labels", "domain", "recipe", "score")
     table.add_column("parameters", justify="right")

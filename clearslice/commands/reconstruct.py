@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clearslice.offline import Outcome, Recipe
 
 
-def reconstruct(  # noqa: PLR0917 - Typer reads options from parameters
+def reconstruct(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A DICOM, PNG or NPY file, or a folder of them.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file or folder to write.")],
     model: Annotated[str | None, typer.Option(help="Model ref, as in ct-l2 or ct-l2@3. Default: the store's.")] = None,
@@ -49,11 +49,11 @@ def reconstruct(  # noqa: PLR0917 - Typer reads options from parameters
     told. DICOM slices become derived instances: those of one series share one new series. PNG and NPY files state no
     unit, so a CT model needs --rescale-slope and --rescale-intercept for them.
     """
-    from clearslice import offline  # noqa: PLC0415 - what is needed loads when it is needed
-    from clearslice.commands.terminal import expected_errors  # noqa: PLC0415
-    from imaging.errors import ImagingError  # noqa: PLC0415
-    from model_store.errors import ModelStoreError  # noqa: PLC0415
-    from service.errors import ServiceError  # noqa: PLC0415
+    from clearslice import offline
+    from clearslice.commands.terminal import expected_errors
+    from imaging.errors import ImagingError
+    from model_store.errors import ModelStoreError
+    from service.errors import ServiceError
 
     if (rescale_slope is None) != (rescale_intercept is None):
         raise typer.BadParameter("--rescale-slope and --rescale-intercept belong together: give both or neither")
@@ -83,14 +83,14 @@ def _recipe(
     *,
     overwrite: bool,
 ) -> Recipe:
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
 
-    from clearslice.commands.serve import read_settings  # noqa: PLC0415
-    from clearslice.offline import Recipe  # noqa: PLC0415
-    from imaging.formats import Limits  # noqa: PLC0415
-    from imaging.image import Rescale  # noqa: PLC0415
-    from model_store.store import ModelStore  # noqa: PLC0415
-    from service.models import load_by, names_taking  # noqa: PLC0415
+    from clearslice.commands.serve import read_settings
+    from clearslice.offline import Recipe
+    from imaging.formats import Limits
+    from imaging.image import Rescale
+    from model_store.store import ModelStore
+    from service.models import load_by, names_taking
 
     settings = read_settings({name: value for name, value in options.items() if value is not None})
     models = ModelStore(settings.store, settings.published)
@@ -110,8 +110,8 @@ def _recipe(
 
 
 def _run(jobs: list[Any], recipe: Recipe, truth: bytes | None) -> list[Outcome]:
-    from clearslice.commands.terminal import ERRORS, stage_bars  # noqa: PLC0415
-    from clearslice.offline import run_job  # noqa: PLC0415
+    from clearslice.commands.terminal import ERRORS, stage_bars
+    from clearslice.offline import run_job
 
     running = recipe.restorer
     ERRORS.print(f"{running.version.ref} in {running.precision} on {running.device}, {len(jobs)} files")
@@ -124,9 +124,9 @@ def _run(jobs: list[Any], recipe: Recipe, truth: bytes | None) -> list[Outcome]:
 
 
 def _sum_up(outcomes: list[Outcome]) -> None:
-    from rich.markup import escape  # noqa: PLC0415
+    from rich.markup import escape
 
-    from clearslice.commands.terminal import ERRORS  # noqa: PLC0415
+    from clearslice.commands.terminal import ERRORS
 
     for outcome in outcomes:
         if outcome.status != "restored":

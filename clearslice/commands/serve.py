@@ -38,7 +38,7 @@ class LogLevel(StrEnum):
     error = "error"
 
 
-def serve(  # noqa: PLR0917 - Typer reads options from parameters
+def serve(
     host: Annotated[
         str | None,
         typer.Option(help="Address to bind; 127.0.0.1 unless CLEARSLICE_HOST says otherwise.", show_default=False),
@@ -77,11 +77,11 @@ def serve(  # noqa: PLR0917 - Typer reads options from parameters
     service answers `GET /v2/health/live` at once and `GET /v2/health/ready` when its models are loaded and proven.
     SIGTERM lets accepted requests finish.
     """
-    from clearslice.commands.terminal import expected_errors  # noqa: PLC0415 - what is needed loads when it is needed
-    from model_store.errors import ModelStoreError  # noqa: PLC0415
-    from model_store.restorer import import_tensorflow  # noqa: PLC0415
-    from service.errors import ServiceError  # noqa: PLC0415
-    from service.server import run  # noqa: PLC0415
+    from clearslice.commands.terminal import expected_errors
+    from model_store.errors import ModelStoreError
+    from model_store.restorer import import_tensorflow
+    from service.errors import ServiceError
+    from service.server import run
 
     options: dict[str, Any] = {
         "host": host,
@@ -106,9 +106,9 @@ def read_settings(options: dict[str, Any]) -> Any:
     Raises:
         typer.BadParameter: a value is impossible; names its environment variable.
     """
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from service.settings import Settings, environment_name  # noqa: PLC0415
+    from service.settings import Settings, environment_name
 
     try:
         return Settings(**options)

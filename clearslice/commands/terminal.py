@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+LABORATORY = ("keras", "skimage", "tensorboard", "tensorflow")
+INSTALL = "Install it with: .venv/bin/pip install --require-hashes -r requirements/training.txt"
 
 ERRORS = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 @contextmanager
 def expected_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Prints an error of these kinds as one line and exits with 1; others are bugs and keep their traceback."""
+    """Prints an error of these kinds as one line and exits with 1; others are bugs and keep their traceback.
+
+    A package that only the laboratory needs, and that is not installed, is an expected error too: put the imports inside.
+    """
     try:
         yield
-    except kinds as error:
-        ERRORS.print(f"[red]error:[/red] {error}", markup=True)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in LABORATORY:
+            raise
+        ERRORS.print(f"[red]error:[/red] {error.name} is missing: this command needs the extra `training`. {INSTALL}")
         raise typer.Exit(1) from error
+    except kinds as error:
+        ERRORS.print(f"[red]error:[/red] {escape(str(error))}")
+        raise typer.Exit(1) from error
+
+
+def quiet_tensorflow() -> None:
+    """Before TensorFlow loads: its notes on processor features are not for users; warnings and errors still show."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clearslice.commands.terminal import ERRORS, expected_errors, stage_bars
+from clearslice.commands.terminal import ERRORS, expected_errors, quiet_tensorflow, stage_bars
 
 CACHE = Path("runs/cache")
 
@@ -21,7 +21,9 @@ def train(
             " or a folder or zip file of series to train on."
         ),
     ],
-    run: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME. An existing run resumes.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default runs/NAME. An existing run resumes.")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes of --steps batches.")] = 40,
     steps: Annotated[int, typer.Option(min=1, help="Batches an epoch.")] = 400,
     batch: Annotated[int, typer.Option(min=1, help="Patches a batch.")] = 32,
@@ -38,14 +40,16 @@ def train(
     Noise is added in the projections of each slice. That part is computed once (seconds a slice) and cached. Watch with
     `tensorboard --logdir runs`; then run `clearslice evaluate` and `clearslice export`.
     """
+    quiet_tensorflow()
     from imaging.errors import ImagingError
-    from training.datasets import check_roles, role_folder
     from training.errors import TrainingError
-    from training.fit import FitSettings, Progress, fit
-    from training.pairs import prepare
-    from training.recipes import parse_model_name
 
     with expected_errors(TrainingError, ImagingError, OSError):
+        from training.datasets import check_roles, role_folder
+        from training.fit import FitSettings, Progress, fit
+        from training.pairs import prepare
+        from training.recipes import parse_model_name
+
         parse_model_name(name)
         settings = FitSettings(
             model=name,

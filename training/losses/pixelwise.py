@@ -28,7 +28,7 @@ def difference(reference: keras.KerasTensor, restored: keras.KerasTensor) -> ker
 def l2(reference: keras.KerasTensor, restored: keras.KerasTensor) -> keras.KerasTensor:
     """Mean squared error, mean e^2, per image: (N,) float32, 0 and above.
 
-    The network that minimises it gives the posterior mean: best in PSNR under Gaussian noise, and the plain choice where
-    the targets are noisy themselves (Lehtinen et al., Noise2Noise, ICML 2018).
+    The network that minimises it gives the posterior mean: best in PSNR under Gaussian noise, and the plain choice
+    where the targets are noisy themselves (Lehtinen et al., Noise2Noise, ICML 2018).
     """
     return ops.mean(ops.square(difference(reference, restored)), axis=(1, 2, 3))

@@ -1,0 +1,67 @@
+# One list of commands, for laptops and CI alike. `make help` shows it.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+EXTRA ?= cpu
+DATA ?= ../shared/data/ct
+UV ?= uv
+
+CLEARSLICE_HOST ?= 127.0.0.1
+CLEARSLICE_PORT ?= 8000
+export CLEARSLICE_HOST CLEARSLICE_PORT
+
+SERVING = .venv/.installed-$(EXTRA)
+DEVELOPMENT = .venv/.installed-dev
+PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help serve test lint format bench models lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+
+serve: $(SERVING)  ## serve the shipped models on http://$CLEARSLICE_HOST:$CLEARSLICE_PORT (EXTRA=gpu for a GPU)
+	exec .venv/bin/clearslice serve
+
+test: $(DEVELOPMENT)  ## the whole suite; PYTEST='-k dicom' narrows it
+	.venv/bin/python -m pytest $(PYTEST)
+
+lint: $(DEVELOPMENT)  ## style, types, and which package may import which
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: $(DEVELOPMENT)  ## let ruff fix what it can
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: $(DEVELOPMENT)  ## measure the service beside its model, as ratios in one run; writes docs/benchmarks/
+	.venv/bin/python -m bench.serve --write
+
+models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (hours; resumes)
+	.venv/bin/clearslice train ct-l2 --data $(DATA) --run runs/ct-l2
+	.venv/bin/clearslice evaluate runs/ct-l2 --data $(DATA)
+	.venv/bin/clearslice export runs/ct-l2 --store model_store/published --credits training/credits.toml --label stable
+
+lock:  ## resolve pyproject.toml anew into requirements/ (needs uv)
+	for extra in cpu gpu; do $(LOCK) --extra $$extra -o requirements/$$extra.txt; done
+	$(LOCK) --extra cpu --extra training -o requirements/training.txt
+	$(LOCK) --extra cpu --extra training --extra dev -o requirements/dev.txt
+LOCK = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --quiet
+
+clean:  ## remove the environment and caches; keeps runs/
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is missing. On Debian: apt install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is older. Name another with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv is missing. On Debian: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# each lock is complete, and installing the larger one serves the smaller one's users too
+.venv/.installed-%: requirements/%.txt pyproject.toml | .venv/bin/python
+	$(PIP) install --require-hashes -r requirements/$*.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ $(if $(filter dev,$*),.venv/.installed-cpu)
