@@ -13,7 +13,7 @@ SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test lint format bench models lock clean
+.PHONY: help serve test lint format bench models pictures lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -41,6 +41,10 @@ models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with tr
 	.venv/bin/clearslice train ct-l2 --data $(DATA) --run runs/ct-l2
 	.venv/bin/clearslice evaluate runs/ct-l2 --data $(DATA)
 	.venv/bin/clearslice export runs/ct-l2 --store model_store/published --credits training/credits.toml --label stable
+	.venv/bin/clearslice models default ct-l2@stable --store model_store/published
+
+pictures: $(DEVELOPMENT)  ## draw the README's pictures from a phantom and the shipped model
+	.venv/bin/python docs/pictures.py
 
 lock:  ## resolve pyproject.toml anew into requirements/ (needs uv)
 	for extra in cpu gpu; do $(LOCK) --extra $$extra -o requirements/$$extra.txt; done

@@ -29,7 +29,7 @@ ERRORS = Console(stderr=True, soft_wrap=True, highlight=False)
 def expected_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Prints an error of these kinds as one line and exits with 1; others are bugs and keep their traceback.
 
-    A package that only the laboratory needs, and that is not installed, is an expected error too: put the imports inside.
+    A package that only the laboratory needs and that is not installed is an expected error too: import inside.
     """
     try:
         yield
