@@ -156,7 +156,6 @@ def restore_bytes(
         derivation=pipeline.derivation_of(version, recipe.strength),
         conventions=recipe.conventions,
         series=pipeline.SeriesContext(now=datetime.now(UTC).astimezone(), begun=recipe.begun),
-        file=data,
     )
     if truth is None:
         return encoded.data, None

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
 
 from imaging.dicom_attributes import decimals, text, values
+from imaging.dicom_file import SourceInstance
 from imaging.dicom_pixels import image_from_dataset
 from imaging.errors import UnsuitableImage
 
@@ -57,7 +57,7 @@ class CtSlice:
     declared_tilt: float
 
 
-def slice_from_dataset(dataset: Dataset, *, max_pixels: int) -> CtSlice:
+def slice_from_dataset(dataset: SourceInstance, *, max_pixels: int) -> CtSlice:
     """One slice of a series.
 
     Args:

@@ -1,11 +1,11 @@
 """The bytes of a DICOM file -> a data set in which every element has been read.
 
-    bytes --(size, DICM)--> file meta --(syntax)--> inflate under a cap --> elements --(convert all)--> FileDataset
+    bytes --(size, DICM)--> file meta --(syntax)--> inflate under a cap --> elements --(convert all)--> SourceInstance
             TooLarge        NotAnImage UnsupportedFormat  TooLarge          NotAnImage
 
 pydicom converts an element when it is first looked at, and may raise any type of exception then. Here all are looked
-at once, inside one guard, so that no later step can fail on a malformed element. Private elements that cannot be read
-are dropped (a derived image carries none) and counted in the log; any other one refuses the file.
+at once, inside one guard, so that no later step can fail on a malformed element. Private elements are left out unread:
+nothing here knows them, a derived image carries none, and they are half of what some scanners write.
 
 pydicom's warnings and log lines quote the values they complain about, which can be patient data: they are silenced.
 """
@@ -30,8 +30,6 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from imaging.errors import ImagingError, NotAnImage, TooLarge, UnsupportedFormat
 from imaging.limits import Limits, check_bytes
 
-log = logging.getLogger(__name__)
-
 PREAMBLE_LENGTH = 128
 MAGIC = b"DICM"
 
@@ -49,12 +47,24 @@ MAX_ELEMENT_BYTES = 1 << 20
 
 # These stay bytes, whatever their size; `max_bytes` of the file bounds them.
 _UNCONVERTED = frozenset({"OB", "OW", "OD", "OF", "OL", "OV", "OB or OW"})
+UNDEFINED_LENGTH = 0xFFFFFFFF
 _FILE_META_GROUP = 0x0002
 _PIXEL_GROUP = 0x7FE0
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 # warnings.catch_warnings swaps state of the whole process, so it must not interleave with itself.
 _silence = threading.Lock()
+
+
+class SourceInstance(FileDataset):  # type: ignore[misc]  # pydicom ships no types
+    """A DICOM instance that was read: every element converted, none of them private.
+
+    Attributes:
+        raw_values: tag -> the value as the file holds it, of the elements at the top level. pydicom decodes text and
+            encodes it again, which loses bytes that the declared character set does not have, and spaces at the end.
+    """
+
+    raw_values: dict[BaseTag, bytes]
 
 
 class _MeteredStream(io.BytesIO):
@@ -96,7 +106,7 @@ def looks_like_dicom(data: bytes) -> bool:
     return data[PREAMBLE_LENGTH : PREAMBLE_LENGTH + len(MAGIC)] == MAGIC
 
 
-def read_dicom(data: bytes, *, limits: Limits) -> FileDataset:
+def read_dicom(data: bytes, *, limits: Limits) -> SourceInstance:
     """Parses a whole DICOM file.
 
     Args:
@@ -104,8 +114,8 @@ def read_dicom(data: bytes, *, limits: Limits) -> FileDataset:
         limits: `max_bytes` bounds the file, and a deflated data set once more when inflated.
 
     Returns:
-        The data set with all elements converted; `file_meta.TransferSyntaxUID` is present; `PixelData` are bytes in
-        the byte order of the file. The preamble is not kept: it may hold a program.
+        `file_meta.TransferSyntaxUID` is present; `PixelData` are bytes in the byte order of the file. The preamble is
+        not kept: it may hold a program.
 
     Raises:
         TooLarge: more than `max_bytes`, before or after inflating.
@@ -128,12 +138,20 @@ def read_dicom(data: bytes, *, limits: Limits) -> FileDataset:
         implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
         elements = read_dataset(stream, implicit, little)
         # an empty buffer, because the real one would keep the whole file in memory
-        dataset = FileDataset(io.BytesIO(), elements, None, file_meta, implicit, little)
+        dataset = SourceInstance(io.BytesIO(), elements, None, file_meta, implicit, little)
         dataset.set_original_encoding(implicit, little, elements._character_set)  # noqa: SLF001
-        dropped = _convert_all(file_meta) + _convert_all(dataset)
-    if dropped:
-        log.warning("dropped %d unreadable private elements of a DICOM file", dropped)
+        dataset.raw_values = _raw_values(dataset)
+        _convert_all(file_meta)
+        _convert_all(dataset)
     return dataset
+
+
+def _raw_values(dataset: Dataset) -> dict[BaseTag, bytes]:
+    return {
+        tag: element.value
+        for tag, element in dataset.items()
+        if isinstance(element, RawDataElement) and isinstance(element.value, bytes)
+    }
 
 
 def _after_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
@@ -167,9 +185,9 @@ def _inflate(deflated: bytes, *, max_bytes: int) -> bytes:
     return inflated
 
 
-def _convert_all(root: Dataset) -> int:
-    """Converts every element of `root` in place, level by level instead of recursively; returns how many it dropped."""
-    dropped = seen = 0
+def _convert_all(root: Dataset) -> None:
+    """Converts every standard element of `root` in place, level by level instead of recursively."""
+    seen = 0
     level = [root]
     for _ in range(MAX_DEPTH):
         below: list[Dataset] = []
@@ -179,15 +197,15 @@ def _convert_all(root: Dataset) -> int:
             if seen > MAX_ELEMENTS:
                 raise NotAnImage(f"the DICOM file has more than {MAX_ELEMENTS} elements, far more than any CT image")
             for tag in tags:
+                if tag.is_private:
+                    del dataset[tag]
+                    continue
                 try:
                     below += _converted_items(dataset, tag)
                 except Exception as error:  # noqa: BLE001 - see pydicom_guard
-                    if not tag.is_private:
-                        raise NotAnImage(f"element {tag} of the DICOM file cannot be read: {_reason(error)}") from None
-                    del dataset[tag]
-                    dropped += 1
+                    raise NotAnImage(f"element {tag} of the DICOM file cannot be read: {_reason(error)}") from None
         if not below:
-            return dropped
+            return
         level = below
     raise NotAnImage(f"the DICOM file nests sequences more than {MAX_DEPTH} deep")
 
@@ -195,14 +213,12 @@ def _convert_all(root: Dataset) -> int:
 def _converted_items(dataset: Dataset, tag: BaseTag) -> list[Dataset]:
     """Converts one element; the items when it is a sequence."""
     raw = dataset.get_item(tag)
-    if (
-        isinstance(raw, RawDataElement)
-        and raw.value is not None
-        and raw.VR not in _UNCONVERTED
-        and tag.group != _PIXEL_GROUP
-        and len(raw.value) > MAX_ELEMENT_BYTES
-    ):
-        raise NotAnImage(f"it has {len(raw.value)} bytes, and {MAX_ELEMENT_BYTES} are allowed outside of pixel data")
+    if isinstance(raw, RawDataElement) and raw.value is not None and tag.group != _PIXEL_GROUP:
+        size = len(raw.value)
+        if size < raw.length != UNDEFINED_LENGTH:
+            raise NotAnImage(f"it has {size} of {raw.length} bytes, so the file is truncated; send the whole file")
+        if size > MAX_ELEMENT_BYTES and raw.VR not in _UNCONVERTED:
+            raise NotAnImage(f"it has {size} bytes, and {MAX_ELEMENT_BYTES} are allowed outside of pixel data")
     element = dataset[tag]
     return list(element.value) if element.VR == "SQ" else []
 

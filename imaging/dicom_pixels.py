@@ -38,7 +38,7 @@ from pydicom.uid import (
 )
 
 from imaging.dicom_attributes import decimals, integer, text, values
-from imaging.dicom_file import read_dicom
+from imaging.dicom_file import SourceInstance, read_dicom
 from imaging.errors import NotAnImage, UnsuitableImage, UnsupportedFormat
 from imaging.hounsfield import UNDECLARED_PADDING_HU, check_reach, undeclared_padding
 from imaging.image import AIR_HU, Image, Rescale
@@ -67,7 +67,7 @@ NATIVE_SYNTAXES = frozenset(
 _SIGN_BIT_16 = 1 << 15
 
 
-def image_from_dataset(dataset: Dataset, *, max_pixels: int) -> Image:
+def image_from_dataset(dataset: SourceInstance, *, max_pixels: int) -> Image:
     """The image of a single-frame CT data set.
 
     Args:
@@ -221,11 +221,14 @@ def _stored_values(
         raw = pairs[:, ::-1].reshape(-1)[:expected]
     else:
         raw = np.frombuffer(data, np.dtype(f"{'>' if big_endian else '<'}u{size}"), count=expected // size)
-    bits = raw.astype(np.int32).reshape(shape) & ((1 << encoding.bits_stored) - 1)
-    if encoding.signed:
-        sign = 1 << (encoding.bits_stored - 1)
-        bits = (bits ^ sign) - sign
-    return bits.astype(encoding.dtype)
+    bits = raw.reshape(shape).astype(f"u{size}")
+    unused = encoding.bits_allocated - encoding.bits_stored
+    if unused:
+        bits <<= unused
+    values = bits.view(encoding.dtype)
+    if unused:
+        values >>= unused  # repeats the sign bit of signed values
+    return values
 
 
 def _padding_mask(

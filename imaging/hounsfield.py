@@ -35,5 +35,7 @@ def check_reach(rescale: Rescale, low: float, high: float) -> None:
 def undeclared_padding(hounsfield: NDArray[np.float32]) -> NDArray[np.bool_]:
     """True where an image (H, W) in HU has its lowest value, if that is at most `UNDECLARED_PADDING_HU`."""
     lowest = hounsfield.min()
-    mask: NDArray[np.bool_] = (hounsfield == lowest) & (lowest <= UNDECLARED_PADDING_HU)
+    if lowest > UNDECLARED_PADDING_HU:
+        return np.zeros(hounsfield.shape, np.bool_)
+    mask: NDArray[np.bool_] = hounsfield == lowest
     return mask

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from imaging.errors import UnsuitableImage
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from imaging.dicom_file import SourceInstance
 
 Unit = Literal["HU", "relative"]
 """`HU`: Hounsfield units, water 0 and air -1000. `relative`: grayscale from 0 (black) to 1 (white)."""
@@ -49,12 +49,17 @@ class Rescale:
 
     def to_physical(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Physical values, float32, of stored values of any real dtype and any shape (computed in float64)."""
-        return (stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+        values = stored.astype(np.float64)
+        values *= self.slope  # in place: fresh memory for each step would cost more than the arithmetic
+        values += self.intercept
+        return values.astype(np.float32)
 
     def to_stored(self, physical: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Unrounded, unclipped stored values, float64, of physical values of any shape."""
-        result: NDArray[np.float64] = (physical.astype(np.float64) - self.intercept) / self.slope
-        return result
+        values = physical.astype(np.float64)
+        values -= self.intercept
+        values /= self.slope
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +74,7 @@ class Image:
         format: the container it came in, and in which it is written back.
         spacing: (between rows, between columns) in mm, or None when unknown.
         padding: (H, W) bool, True where a stored value is no measurement, or None when every pixel is one.
-        dataset: the DICOM data set it came from (never mutated), or None.
+        dataset: the DICOM instance it came from (never mutated), or None.
     """
 
     pixels: NDArray[np.float32]
@@ -79,7 +84,7 @@ class Image:
     format: Format
     spacing: tuple[float, float] | None = None
     padding: NDArray[np.bool_] | None = None
-    dataset: Dataset | None = field(default=None, repr=False)
+    dataset: SourceInstance | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 2 or self.pixels.dtype != np.float32:  # noqa: PLR2004 - H, W
@@ -137,7 +142,11 @@ def to_stored_values(
         keep |= image.padding
     exact = image.rescale.to_stored(restored)
     if np.issubdtype(dtype, np.integer):
-        exact = np.rint(exact)
-    clipped = int(np.count_nonzero(((exact < low) | (exact > high)) & ~keep))
-    values = np.clip(exact, low, high).astype(dtype)
-    return StoredPixels(np.where(keep, image.stored.astype(dtype), values), clipped)
+        np.rint(exact, out=exact)
+    clipped = 0
+    if exact.min() < low or exact.max() > high:
+        clipped = int(np.count_nonzero(((exact < low) | (exact > high)) & ~keep))
+        np.clip(exact, low, high, out=exact)
+    values = exact.astype(dtype)
+    np.copyto(values, image.stored, where=keep, casting="unsafe")
+    return StoredPixels(values, clipped)

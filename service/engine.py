@@ -272,7 +272,6 @@ class Engine:
             derivation=pipeline.derivation_of(version, task.strength),
             conventions=self.settings.dicom,
             series=pipeline.SeriesContext(now=self._clock()),
-            file=task.image,
         )
         if reference is None or not task.metrics:
             return encoded, None

@@ -215,7 +215,6 @@ def encode(
     derivation: Derivation,
     conventions: SiteConventions,
     series: SeriesContext,
-    file: bytes,
 ) -> Encoded:
     """The blended pixels as a file.
 
@@ -224,7 +223,6 @@ def encode(
         pixels: (H, W) float32 in the image's unit.
         wanted: the image's own format, or png or npy: PNG then has 16 bits, and NPY float32 in the image's unit.
         derivation, conventions, series: for DICOM.
-        file: the bytes that `image` was decoded from.
 
     Raises:
         RuleViolated: the derived instance broke a rule.
@@ -235,7 +233,7 @@ def encode(
             raise ValueError(f"a {image.format} image has no DICOM data set to derive from")
         derived = derive(image, pixels, derivation, conventions, now=series.now, series_begun=series.begun)
         rules.check(image.dataset, derived.dataset, padding=image.padding)
-        data = write_instance(derived, image.dataset, file)
+        data = write_instance(derived, image.dataset)
         return Encoded(data, "dicom", clipped=derived.pixels.clipped, notes=derived.notes)
     if wanted == image.format:
         return Encoded(formats.encode(image, pixels), wanted, rescale=image.rescale)

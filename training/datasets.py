@@ -39,8 +39,8 @@ class NoiseRange:
         clean_share: of the patches is left untouched, so that a clean input stays clean.
     """
 
-    low_hu: float = 4.0
-    high_hu: float = 90.0
+    low_hu: float = 8.0
+    high_hu: float = 80.0
     electronic_share: float = 0.4
     clean_share: float = 0.04
 

@@ -55,8 +55,8 @@ class FitSettings:
     """
 
     model: str
-    epochs: int = 40
-    steps: int = 400
+    epochs: int = 10
+    steps: int = 300
     batch: int = 32
     patch: int = 96
     learning_rate: float = 1e-3

@@ -24,8 +24,8 @@ def train(
     run: Annotated[
         Path | None, typer.Option(help="Folder of the run; default runs/NAME. An existing run resumes.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes of --steps batches.")] = 40,
-    steps: Annotated[int, typer.Option(min=1, help="Batches an epoch.")] = 400,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of --steps batches.")] = 10,
+    steps: Annotated[int, typer.Option(min=1, help="Batches an epoch.")] = 300,
     batch: Annotated[int, typer.Option(min=1, help="Patches a batch.")] = 32,
     patch: Annotated[int, typer.Option(min=16, help="Side of a patch in pixels.")] = 96,
     learning_rate: Annotated[float, typer.Option(help="Peak of the cosine schedule.")] = 1e-3,

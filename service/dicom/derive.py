@@ -25,6 +25,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from imaging.dicom_attributes import text, values
+from imaging.dicom_file import SourceInstance
 from imaging.image import Image
 from service.dicom.display import keep_valid_display
 from service.dicom.encoding import EncodedPixels, encode_pixels
@@ -32,7 +33,7 @@ from service.dicom.equipment import code_item, contributions, set_general_equipm
 from service.dicom.identity import IMPLEMENTATION_CLASS_UID, Derivation
 from service.dicom.kept import kept_elements
 from service.dicom.lossy import mark_lossy
-from service.dicom.original import raw_values, with_original_text
+from service.dicom.original import with_original_text
 from service.settings import SiteConventions
 
 SMOOTHING = ("113087", "Smoothing")
@@ -132,16 +133,15 @@ def derive(
     return Derived(derived, pixels, tuple(notes))
 
 
-def write_instance(derived: Derived, source: Dataset, file: bytes) -> bytes:
+def write_instance(derived: Derived, source: SourceInstance) -> bytes:
     """The DICOM file of a derived instance: zero preamble, Explicit VR Little Endian, unchanged texts byte for byte.
 
     Args:
         derived: from `derive`; its data set is used up.
         source: the source instance.
-        file: the file that `source` was read from.
     """
     dataset = derived.dataset
-    with_original_text(dataset, source, raw_values(file))
+    with_original_text(dataset, source)
     dataset.preamble = b"\0" * 128
     written = io.BytesIO()
     dcmwrite(written, dataset, enforce_file_format=True, implicit_vr=False, little_endian=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from pydicom import DataElement, Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.filewriter import correct_ambiguous_vr_element
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
@@ -22,7 +23,8 @@ WORD_BYTES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 """Bytes per word of the VRs that pydicom keeps as the bytes of the file, in the file's byte order."""
 
 NEVER_KEPT = frozenset(
-    {
+    tag_for_keyword(keyword)
+    for keyword in (
         "IconImageSequence",
         "ICCProfile",
         "ColorSpace",
@@ -30,7 +32,7 @@ NEVER_KEPT = frozenset(
         "DigitalSignaturesSequence",
         "EncryptedAttributesSequence",
         "DataSetTrailingPadding",
-    }
+    )
 )
 """At any depth: pictures of the old pixels, and proofs and secrets about the old instance."""
 
@@ -38,11 +40,11 @@ _FOREIGN_GROUPS = frozenset({0x0000, 0x0002, 0x0004, 0x7FE0})
 """Command, file meta, media directory, and pixel data with its offset tables: not for a derived data set."""
 
 
-def is_removed(tag: BaseTag, keyword: str) -> bool:
+def is_removed(tag: BaseTag) -> bool:
     """Whether a derived instance never carries this element, at any depth."""
-    repeating = tag.group & 0xFF00
-    overlay_or_curve = repeating in (0x6000, 0x5000) and tag.group % 2 == 0
-    return tag.is_private or overlay_or_curve or tag.group in _FOREIGN_GROUPS or keyword in NEVER_KEPT
+    group = tag.group
+    overlay_or_curve = group & 0xFF00 in (0x6000, 0x5000)
+    return group % 2 == 1 or overlay_or_curve or group in _FOREIGN_GROUPS or tag in NEVER_KEPT
 
 
 def kept_elements(source: Dataset) -> Dataset:
@@ -68,10 +70,9 @@ def _kept(source: Dataset, *, big_endian: bool, ancestors: list[Dataset]) -> Dat
 
 def _plain_elements(source: Dataset) -> Iterator[DataElement]:
     for tag in sorted(source.keys()):
-        element = source[tag]
         # element 0000 is a group length, retired and wrong after any change
-        if not is_removed(element.tag, element.keyword) and element.tag.element != 0:
-            yield element
+        if not is_removed(tag) and tag.element != 0:
+            yield source[tag]
 
 
 def _readable(

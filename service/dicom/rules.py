@@ -71,6 +71,7 @@ UNCHANGED = (
 
 _UUID_DERIVED = re.compile(r"2\.25\.[1-9][0-9]{0,38}")
 _CT_TYPE = ({"DERIVED"}, {"PRIMARY", "SECONDARY"}, {"AXIAL"})
+_PIXEL_DATA = 0x7FE00010
 _PIXEL_EXTREMES = ("SmallestImagePixelValue", "LargestImagePixelValue")
 
 Rule = Callable[[Dataset, Dataset], Iterator[str]]
@@ -144,11 +145,9 @@ def _removed(_: Dataset, derived: Dataset) -> Iterator[str]:
     pending = [derived]
     while pending:
         dataset = pending.pop()
-        for element in dataset:
-            if element.keyword == "PixelData":
-                continue
-            if is_removed(element.tag, element.keyword):
-                yield f"element {element.tag} must not be in a derived instance"
+        for tag, element in dataset.items():
+            if is_removed(tag) and tag != _PIXEL_DATA:
+                yield f"element {tag} must not be in a derived instance"
             if element.VR == "SQ":
                 pending.extend(element.value)
     for keyword in ("ReferencedPerformedProcedureStepSequence", *_PIXEL_EXTREMES):

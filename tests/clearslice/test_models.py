@@ -209,7 +209,7 @@ def test_help_loads_nothing_heavy():
         "import sys\nfrom clearslice.commands import models\n"
         "print([name for name in ('tensorflow', 'numpy', 'pydantic', 'model_store.store') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - fixed
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 

@@ -37,7 +37,7 @@ def publisher(store, staged, tiny_draft):
 
     def start(*, wait=True):
         draft = tiny_draft(name="ct-l2").model_dump_json()
-        process = subprocess.Popen(  # noqa: S603 - the program above
+        process = subprocess.Popen(
             [sys.executable, "-c", PUBLISHER, str(store.writable), str(staged), draft],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -93,7 +93,7 @@ def test_a_png_made_here_reads_back_with_the_rescale_it_tells(npy, unit):
     pixels = np.array([[-1024, 0, 3071]], np.float32) if unit == "HU" else np.array([[0, 0.5, 1]], np.float32)
     image = decode(npy(pixels), limits=LIMITS, rescale=rescale)
     encoded = pipeline.encode(
-        image, image.pixels, "png", derivation=None, conventions=None, series=None, file=b""
+        image, image.pixels, "png", derivation=None, conventions=None, series=None
     )  # nothing of DICOM is needed
     again = decode(encoded.data, limits=LIMITS, rescale=encoded.rescale if unit == "HU" else None)
     np.testing.assert_allclose(again.pixels, pixels, atol=0.5 if unit == "HU" else 0.5 / 65535)

@@ -56,7 +56,7 @@ def start(published, tmp_path):
         os.mkfifo(gate)
         environment = {**os.environ, **{f"CLEARSLICE_{name.upper()}": value for name, value in settings.items()}}
         command = [sys.executable, str(Path(__file__).with_name("fake_server.py")), str(published.writable), str(gate)]
-        with subprocess.Popen(  # noqa: S603
+        with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
         ) as process:
             try:

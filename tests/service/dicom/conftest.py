@@ -71,7 +71,7 @@ class Work:
     def write(self) -> bytes:
         """The derived file; the derived data set is used up."""
         assert self.image.dataset is not None
-        return write_instance(self.derived, self.image.dataset, self.file)
+        return write_instance(self.derived, self.image.dataset)
 
     def written(self) -> Dataset:
         """The derived file, read by pydicom."""
