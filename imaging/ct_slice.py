@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import Dataset
 
 from imaging.dicom_attributes import decimals, text, values
 from imaging.dicom_file import SourceInstance

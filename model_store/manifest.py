@@ -41,7 +41,8 @@ class Contract(_Frozen):
 class Score(_Frozen):
     """One measured figure, as a mean over patients with its interval.
 
-    `degraded` is the same metric of the untreated input, so that a gain can be read off.
+    `degraded` is the same metric of the untreated input, so that a gain can be read off. A single patient has no
+    `interval`: it says nothing about others.
     """
 
     metric: str
@@ -49,7 +50,7 @@ class Score(_Frozen):
     degradation: str
     restored: float
     degraded: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     interval_method: str
     patients: int
     images: int

@@ -11,16 +11,12 @@ model runs on the executor's one, and loading has its own.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import contextvars
-import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal
 
 import structlog
 
@@ -30,15 +26,13 @@ from model_store.errors import ModelStoreError
 from model_store.manifest import Manifest
 from model_store.store import ModelStore, ModelVersion
 from service import pipeline
-from service.errors import DeadlinePassed, NotReady, ServiceError, TooBusy
+from service.codecs import NO_DEADLINE, Codecs
+from service.errors import NotReady, ServiceError, TooBusy
 from service.executor import Executor, Restored
 from service.models import Load, LoadedVersions, names_taking
 from service.scores import score
 from service.settings import Settings
 from service.telemetry import Instruments, log_defect
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 START_RETRY_SECONDS = 5
 DRAIN_RETRY_SECONDS = 10
@@ -120,7 +114,7 @@ class Engine:
         )
         self._clock = clock
         self._executor = Executor(max_queue=settings.max_queue, instruments=instruments)
-        self._codecs = ThreadPoolExecutor(settings.codec_threads, thread_name_prefix="codec")
+        self.codecs = Codecs(threads=settings.codec_threads, instruments=instruments)
         self._in_progress = 0
         self._state: Literal["starting", "ready", "draining", "failed"] = "starting"
         self._reason = "models are being loaded"
@@ -134,9 +128,9 @@ class Engine:
     async def start(self) -> None:
         """Loads, proves and warms the versions to preload; ready afterwards, or failed with a reason."""
         try:
-            refs = self.settings.preload or (await self._codec(math.inf, self.store.default_ref),)
+            refs = self.settings.preload or (await self.codecs.run(NO_DEADLINE, self.store.default_ref),)
             for ref in refs:
-                version = await self._codec(math.inf, self.store.resolve, ref)
+                version = await self.codecs.run(NO_DEADLINE, self.store.resolve, ref)
                 async with self.versions.lease(version, deadline=time.monotonic() + PRELOAD_SECONDS):
                     pass
         except (ModelStoreError, ServiceError) as error:
@@ -158,7 +152,7 @@ class Engine:
         self.drain()
         self._executor.close()
         self.versions.close()
-        self._codecs.shutdown(wait=False, cancel_futures=True)
+        self.codecs.close()
 
     def readiness(self) -> tuple[bool, str]:
         """Whether requests are taken, and else the reason."""
@@ -197,16 +191,18 @@ class Engine:
         Raises:
             ImagingError, ModelStoreError, ServiceError: as the steps say.
         """
-        version = await self._codec(deadline, self._resolve, task.model)
+        version = await self.codecs.run(deadline, self._resolve, task.model)
         begin = time.monotonic()
-        image, reference = await self._codec(deadline, self._decode, task, version.manifest)
+        image, reference = await self.codecs.run(deadline, self._decode, task, version.manifest)
         wanted = task.choose_format(image.format)
         decoded = time.monotonic()
         async with self.versions.lease(version, deadline=deadline) as restorer:
             answer = await self._executor.restore(restorer, pipeline.to_batch(image), deadline=deadline)
             precision, device = restorer.precision, restorer.device
         encode_begin = time.monotonic()
-        encoded, scores = await self._codec(deadline, self._finish, task, version, (image, reference), wanted, answer)
+        encoded, scores = await self.codecs.run(
+            deadline, self._finish, task, version, (image, reference), wanted, answer
+        )
         seconds = {
             "decode": decoded - begin,
             "queue": encode_begin - decoded - answer.infer_seconds,
@@ -239,15 +235,11 @@ class Engine:
             assert right is not None  # noqa: S101 - decode_pair gives what it was given
             return left.unit, score({"image": left.pixels}, right.pixels, unit=left.unit, metrics=metrics)
 
-        return await self._codec(deadline, work)
+        return await self.codecs.run(deadline, work)
 
     def models_taking(self, unit: Unit) -> list[str]:
         """As `names_taking`, of this engine's store."""
         return names_taking(self.store, unit)
-
-    async def in_codec_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs file work beside the event loop, without a deadline."""
-        return await self._codec(math.inf, work, *args, **kwargs)
 
     def _resolve(self, ref: str | None) -> ModelVersion:
         return self.store.resolve(self.store.default_ref() if ref is None else ref)
@@ -277,17 +269,6 @@ class Engine:
             return encoded, None
         images = {"restored": pixels, "degraded": image.pixels}
         return encoded, score(images, reference.pixels, unit=image.unit, metrics=task.metrics)
-
-    async def _codec(self, deadline: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        context = contextvars.copy_context()  # so that log lines of the thread carry the request id
-        future = loop.run_in_executor(self._codecs, lambda: context.run(work, *args, **kwargs))
-        try:
-            async with asyncio.timeout(None if deadline == math.inf else deadline - time.monotonic()):
-                return await future
-        except TimeoutError:
-            self.instruments.expired.inc()
-            raise DeadlinePassed("the deadline of the request passed before its image was read and written") from None
 
     def _observe(self, ref: str, came: Format, went: Format, seconds: dict[str, float]) -> None:
         self.instruments.decode_seconds.labels(came).observe(seconds["decode"])

@@ -17,7 +17,7 @@ import math
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -43,12 +43,10 @@ class Restored:
 
     Attributes:
         batch: as the restorer returned it.
-        queue_seconds: from asking to the start of the run.
         infer_seconds: the run itself.
     """
 
     batch: NDArray[np.float32]
-    queue_seconds: float
     infer_seconds: float
 
 
@@ -60,7 +58,6 @@ class _Job:
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Restored]
     wanted: bool = True
-    asked: float = field(default_factory=time.monotonic)
 
 
 class Executor:
@@ -103,7 +100,10 @@ class Executor:
                 return await job.answer
         except TimeoutError:
             self._instruments.expired.inc()
-            raise DeadlinePassed("the deadline of the request passed before the device finished the image") from None
+            raise DeadlinePassed(
+                "the request's time was over before the device finished the image; ask for more with X-Request-Timeout,"
+                " or try again when the service is less busy"
+            ) from None
         finally:
             self._forget(job)
 
@@ -168,7 +168,7 @@ class Executor:
         else:
             seconds = time.monotonic() - begin
             self._typical_seconds += _RECENT * (seconds - self._typical_seconds)
-            _deliver(job, Restored(batch, begin - job.asked, seconds))
+            _deliver(job, Restored(batch, seconds))
         finally:
             self._began = None
         return True

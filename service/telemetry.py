@@ -19,7 +19,6 @@ import time
 import traceback
 import uuid
 import warnings
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -37,48 +36,42 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _UNROUTED = "unrouted"
 """Label of requests to no route: their paths are the client's invention, and would be labels without number."""
 
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_OTHER_METHOD = "any"
+"""Label of all other methods, for the same reason."""
+
 CLIENT_CLOSED = 499
 """In logs and figures only: the client was gone before an answer (nginx's convention)."""
 
 
-@dataclass(frozen=True)
 class Instruments:
     """The figures of one app, in a registry of its own."""
 
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
-    requests: Counter = field(init=False)
-    request_seconds: Histogram = field(init=False)
-    queue_depth: Gauge = field(init=False)
-    queue_seconds: Histogram = field(init=False)
-    infer_seconds: Histogram = field(init=False)
-    decode_seconds: Histogram = field(init=False)
-    encode_seconds: Histogram = field(init=False)
-    shed: Counter = field(init=False)
-    expired: Counter = field(init=False)
-    abandoned: Counter = field(init=False)
-    ready: Gauge = field(init=False)
-    loaded: Gauge = field(init=False)
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
 
-    def __post_init__(self) -> None:
-        def add(name: str, kind: type[Any], metric: str, help_text: str, labels: tuple[str, ...] = ()) -> None:
-            options = {"buckets": _SECONDS} if kind is Histogram else {}
-            made = kind(f"clearslice_{metric}", help_text, labels, registry=self.registry, **options)
-            object.__setattr__(self, name, made)
+        def count(name: str, meaning: str, *labels: str) -> Counter:
+            return Counter(f"clearslice_{name}", meaning, labels, registry=registry)
 
-        route = ("method", "route")
-        add("requests", Counter, "requests", "Requests answered; 499: the client left.", (*route, "status"))
-        add("request_seconds", Histogram, "request_seconds", "From first byte in to last byte out.", route)
-        add("queue_depth", Gauge, "queue_depth", "Images that wait for the device.")
-        add("queue_seconds", Histogram, "queue_seconds", "Waiting for the device.", ("model",))
-        add("infer_seconds", Histogram, "infer_seconds", "Running on the device.", ("model",))
-        add("decode_seconds", Histogram, "decode_seconds", "Upload to pixels.", ("format",))
-        add("encode_seconds", Histogram, "encode_seconds", "Pixels to answer, metrics included.", ("format",))
-        add("shed", Counter, "shed", "Requests answered 429 because every place was taken.", ("place",))
-        add("expired", Counter, "expired", "Requests whose deadline passed (504).")
-        add("abandoned", Counter, "abandoned", "Requests dropped because the client left.")
-        add("ready", Gauge, "ready", "1 while the service takes requests.")
-        add("loaded", Gauge, "loaded_versions", "Model versions in memory.")
-        ProcessCollector(registry=self.registry)
+        def gauge(name: str, meaning: str) -> Gauge:
+            return Gauge(f"clearslice_{name}", meaning, registry=registry)
+
+        def time_spent(name: str, meaning: str, *labels: str) -> Histogram:
+            return Histogram(f"clearslice_{name}", meaning, labels, registry=registry, buckets=_SECONDS)
+
+        self.requests = count("requests", "Requests answered; 499: the client left.", "method", "route", "status")
+        self.request_seconds = time_spent("request_seconds", "First byte in to last byte out.", "method", "route")
+        self.decode_seconds = time_spent("decode_seconds", "Upload to pixels.", "format")
+        self.queue_seconds = time_spent("queue_seconds", "Waiting for the model and for the device.", "model")
+        self.infer_seconds = time_spent("infer_seconds", "Running on the device.", "model")
+        self.encode_seconds = time_spent("encode_seconds", "Pixels to answer, metrics included.", "format")
+        self.queue_depth = gauge("queue_depth", "Images that wait for the device.")
+        self.shed = count("shed", "Requests answered 429 because every place was taken.", "place")
+        self.expired = count("expired", "Requests whose deadline passed (504).")
+        self.abandoned = count("abandoned", "Requests dropped because the client left.")
+        self.ready = gauge("ready", "1 while the service takes requests.")
+        self.loaded = gauge("loaded_versions", "Model versions in memory.")
+        ProcessCollector(registry=registry)
 
 
 class RequestContext:
@@ -109,18 +102,20 @@ class RequestContext:
                 message = {**message, "headers": [*message.get("headers", ()), header]}
             await send(message)
 
+        # Who may GET may also ask for the headers alone (RFC 9110 section 9.3.2); the server leaves the body out.
+        served = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            await self._app(scope, receive, tagged)
+            await self._app(served, receive, tagged)
         except Exception as error:  # noqa: BLE001 - the last resort: logged once here, answered without internals
             log_defect(error)
             if status == CLIENT_CLOSED:
                 await internal_error()(scope, receive, tagged)
         finally:
-            self._account(scope, status, time.perf_counter() - begin)
+            route = getattr(served.get("route"), "path", _UNROUTED)
+            known = route != _UNROUTED and scope["method"] in _METHODS
+            self._account(scope["method"] if known else _OTHER_METHOD, route, status, time.perf_counter() - begin)
 
-    def _account(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", _UNROUTED)
-        method = scope["method"] if route != _UNROUTED else "any"
+    def _account(self, method: str, route: str, status: int, seconds: float) -> None:
         self._instruments.requests.labels(method, route, str(status)).inc()
         self._instruments.request_seconds.labels(method, route).observe(seconds)
         self._log.info("request", method=method, route=route, status=status, seconds=round(seconds, 6))

@@ -10,7 +10,6 @@ with replacement, then slices within each drawn patient (Davison & Hinkley, Boot
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +29,9 @@ from training.progress import Advance, silent
 Picture = NDArray[np.float32]
 Restore = Callable[[Picture], Picture]
 """(H, W) float32 HU -> (H, W) float32 HU."""
+
+Interval = tuple[float, float]
+"""(low, high)."""
 
 CONTRACTS = (SOFT_TISSUE, FULL_RANGE)
 DEGRADED = "degraded"
@@ -60,9 +62,9 @@ class Row:
     metric: str
     contract: str
     mean: float
-    interval: tuple[float, float]
+    interval: Interval | None
     gain: float
-    gain_interval: tuple[float, float]
+    gain_interval: Interval | None
     patients: int
     images: int
 
@@ -158,7 +160,7 @@ def summarise(scores: Iterable[ImageScore], *, seed: int = 0) -> list[Row]:
     return rows
 
 
-def bootstrap(by_patient: Sequence[NDArray[np.float64]], rng: np.random.Generator) -> tuple[float, tuple[float, float]]:
+def bootstrap(by_patient: Sequence[NDArray[np.float64]], rng: np.random.Generator) -> tuple[float, Interval | None]:
     """Mean over patients of the means over slices, and its 95 % interval; see the module.
 
     Args:
@@ -166,16 +168,17 @@ def bootstrap(by_patient: Sequence[NDArray[np.float64]], rng: np.random.Generato
         rng: source of randomness.
 
     Returns:
-        (mean, (low, high)); the interval is NaN for a single patient, whose mean says nothing about others.
+        (mean, (low, high)); no interval for a single patient, whose mean says nothing about others.
     """
     mean = float(np.mean([values.mean() for values in by_patient]))
     if len(by_patient) < 2:  # noqa: PLR2004 - one patient
-        return mean, (math.nan, math.nan)
-    draws = np.empty(BOOTSTRAP_DRAWS)
-    for number in range(BOOTSTRAP_DRAWS):
-        chosen = rng.integers(len(by_patient), size=len(by_patient))
-        draws[number] = np.mean([rng.choice(by_patient[i], size=len(by_patient[i])).mean() for i in chosen])
-    low, high = np.percentile(draws, [2.5, 97.5])
+        return mean, None
+    places = (BOOTSTRAP_DRAWS, len(by_patient))
+    # [patient, draw, place]: what each patient's slices would average to if it were drawn there
+    drawn = np.stack([values[rng.integers(len(values), size=(*places, len(values)))].mean(-1) for values in by_patient])
+    chosen = rng.integers(len(by_patient), size=places)
+    means = np.take_along_axis(drawn, chosen[None], axis=0)[0].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
     return mean, (float(low), float(high))
 
 
@@ -189,7 +192,7 @@ def rows_from_json(plain: Mapping[str, Any]) -> list[Row]:
     """The rows that `to_json` wrote."""
     pairs = ("interval", "gain_interval")
     fields: Iterable[dict[str, Any]] = plain["rows"]
-    return [Row(**{**row, **{key: tuple(row[key]) for key in pairs}}) for row in fields]
+    return [Row(**{**row, **{key: row[key] and tuple(row[key]) for key in pairs}}) for row in fields]
 
 
 def render_markdown(rows: Sequence[Row]) -> str:
@@ -215,8 +218,9 @@ def render_markdown(rows: Sequence[Row]) -> str:
             texts = []
             for metric, contract, _, style in columns:
                 row = cells.get((method, metric, contract))
-                low, high = row.interval if row else (math.nan, math.nan)
-                texts.append(f"{style} [{style}, {style}]".format(row.mean, low, high) if row else "")
+                mean = style.format(row.mean) if row else ""
+                interval = ", ".join(style.format(end) for end in row.interval) if row and row.interval else ""
+                texts.append(f"{mean} [{interval}]" if interval else mean)
             lines.append(f"| {method} | " + " | ".join(texts) + " |")
         lines.append("")
     window = f"[{SOFT_TISSUE.low:g}, {SOFT_TISSUE.high:g}] HU"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -168,8 +168,24 @@ def _make(
     progress: Advance,
 ) -> None:
     """Fills a folder aside and renames it: a killed preparation leaves nothing that looks finished."""
-    folder = final.parent / f".making-{os.getpid()}-{final.name}"
-    folder.mkdir(parents=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=final.parent) as aside:
+        folder = Path(aside) / final.name
+        folder.mkdir()
+        _fill(folder, series, targets, seed=seed, processes=processes, progress=progress)
+        if not final.exists():  # another process may have made it meanwhile
+            folder.rename(final)
+
+
+def _fill(
+    folder: Path,
+    series: CtSeries,
+    targets: NDArray[np.float32],
+    *,
+    seed: int,
+    processes: int | None,
+    progress: Advance,
+) -> None:
     count, images = len(targets), len(KERNELS) * DRAWS
     noise_shape = (count, images, *targets.shape[1:])
     stores = {
@@ -189,10 +205,6 @@ def _make(
         store.flush()
     np.save(folder / "quantum_sd.npy", deviations[0])
     np.save(folder / "electronic_sd.npy", deviations[1])
-    try:
-        folder.rename(final)
-    except OSError:  # another process made it meanwhile
-        shutil.rmtree(folder)
 
 
 def _unit_noise(

@@ -61,7 +61,7 @@ class Normalise(layers.Layer):  # type: ignore[misc]  # Keras ships no types
     """
 
     def __init__(self, low: float, high: float, scale: float, multiple: int, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.low, self.high, self.scale, self.multiple = low, high, scale, multiple
 
     def call(self, image: keras.KerasTensor) -> keras.KerasTensor:
@@ -93,7 +93,7 @@ class AddResidual(layers.Layer):  # type: ignore[misc]  # Keras ships no types
     """restored = image + scale * residual, padding cropped away; float32 whatever the compute precision."""
 
     def __init__(self, scale: float, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.scale = scale
 
     def call(self, inputs: tuple[keras.KerasTensor, keras.KerasTensor]) -> keras.KerasTensor:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from imaging.image import Rescale
+from model_store.refs import echo
 from service.errors import InvalidField
 from service.scores import METRICS
 
@@ -32,29 +33,35 @@ def _select_metrics(value: object) -> object:
         return ()
     names = [name.strip().lower() for name in value.split(",")]
     if not set(names) <= set(METRICS):
-        raise ValueError(f"must be true, false, or some of {', '.join(METRICS)}, comma-separated")
+        raise ValueError("unknown metric")
     return tuple(name for name in METRICS if name in names)
 
 
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("zero")
+    return value
+
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Slope = Annotated[Finite, AfterValidator(_not_zero)]
 Metrics = Annotated[tuple[str, ...] | None, BeforeValidator(_select_metrics)]
 
 
 class MetricFields(BaseModel):
-    """Fields of a request about two images."""
+    """Fields of a request about two images; each description ends the sentence `must be ...`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    metrics: Metrics = None
-    rescale_slope: Finite | None = None
-    rescale_intercept: Finite | None = None
+    metrics: Metrics = Field(None, description=f"true, false, or some of {', '.join(METRICS)}, comma-separated")
+    rescale_slope: Slope | None = Field(None, description="a finite number other than 0")
+    rescale_intercept: Finite | None = Field(None, description="a finite number")
 
     @model_validator(mode="after")
     def _rescale_is_whole(self) -> MetricFields:
         if (self.rescale_slope is None) != (self.rescale_intercept is None):
-            raise ValueError("rescale_slope and rescale_intercept belong together: send both or neither")
-        if self.rescale_slope == 0:
-            raise ValueError("rescale_slope must not be 0")
+            missing = "rescale_slope" if self.rescale_slope is None else "rescale_intercept"
+            raise ValueError(missing)
         return self
 
     def rescale(self) -> Rescale | None:
@@ -67,8 +74,8 @@ class MetricFields(BaseModel):
 class ReconstructionFields(MetricFields):
     """Fields of a reconstruction."""
 
-    model: str | None = None
-    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
+    model: str | None = Field(None, description="a model ref")
+    strength: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")
 
 
 F = TypeVar("F", bound=MetricFields)
@@ -83,12 +90,16 @@ def parse_fields(kind: type[F], texts: dict[str, str]) -> F:
     try:
         return kind.model_validate({name: text for name, text in texts.items() if text})
     except ValidationError as error:
-        found = {}
-        for item in error.errors(include_url=False, include_input=False, include_context=False):
-            name = ".".join(str(part) for part in item["loc"]) or "rescale_slope, rescale_intercept"
-            found[name] = item["msg"].removeprefix("Value error, ")
-        detail = "; ".join(f"{name}: {message}" for name, message in found.items())
-        raise InvalidField(detail, fields=found) from None
+        found = dict(_explain(kind, texts, item) for item in error.errors(include_url=False, include_input=False))
+        raise InvalidField("; ".join(f"{name} {wrong}" for name, wrong in found.items()), fields=found) from None
+
+
+def _explain(kind: type[MetricFields], texts: dict[str, str], item: Any) -> tuple[str, str]:
+    """A field's name and what is wrong with it, from one of pydantic's errors."""
+    if not item["loc"]:
+        return str(item["ctx"]["error"]), "is missing: rescale_slope and rescale_intercept belong together"
+    name = str(item["loc"][0])
+    return name, f"must be {kind.model_fields[name].description}, not {echo(texts[name])}"
 
 
 def parse_timeout(header: str | None, *, longest: float) -> float:
@@ -102,6 +113,6 @@ def parse_timeout(header: str | None, *, longest: float) -> float:
     text = header.strip()
     seconds = float(text) if _DECIMAL.fullmatch(text) else math.nan
     if not seconds > 0:
-        message = "must be a positive number of seconds, as in 2.5"
-        raise InvalidField(f"{TIMEOUT_HEADER}: {message}", fields={TIMEOUT_HEADER: message})
+        wrong = f"must be a positive number of seconds, as in 2.5, not {echo(text)}"
+        raise InvalidField(f"{TIMEOUT_HEADER} {wrong}", fields={TIMEOUT_HEADER: wrong})
     return min(seconds, longest)

@@ -13,6 +13,7 @@ from service.api import schemas
 from service.api.fields import TIMEOUT_HEADER, MetricFields, parse_fields, parse_timeout
 from service.api.uploaded import engine_of, form_limits, request_id_of, while_connected
 from service.api.uploads import read_form
+from service.errors import InvalidField
 from service.scores import METRICS
 
 router = APIRouter()
@@ -40,6 +41,9 @@ async def measure(request: Request) -> Response:
         timeout = parse_timeout(request.headers.get(TIMEOUT_HEADER), longest=engine.settings.request_timeout)
         form = await read_form(request, form_limits(engine, TEXTS))
         fields = parse_fields(MetricFields, form.texts)
+        if fields.metrics == ():
+            wrong = f"must name at least one of {', '.join(METRICS)} where nothing else is asked for"
+            raise InvalidField(f"metrics {wrong}", fields={"metrics": wrong})
         work = engine.measure(
             form.file("image"),
             form.file("reference"),

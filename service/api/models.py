@@ -14,6 +14,7 @@ from model_store.errors import ModelStoreError, RefusedVersion
 from model_store.refs import check_name
 from service.api import schemas
 from service.api.uploaded import engine_of
+from service.codecs import NO_DEADLINE
 from service.engine import Engine
 
 router = APIRouter(tags=["models"], responses=schemas.MODEL_RESPONSES)
@@ -23,21 +24,21 @@ router = APIRouter(tags=["models"], responses=schemas.MODEL_RESPONSES)
 async def models(request: Request) -> Response:
     """Every model with its versions and labels, and the ref that is used when a request names none."""
     engine = engine_of(request)
-    return JSONResponse(await engine.in_codec_thread(_all, engine, _Memory(engine)))
+    return JSONResponse(await engine.codecs.run(NO_DEADLINE, _all, engine, _Memory(engine)))
 
 
 @router.get("/v1/models/{name}", summary="One model", response_class=JSONResponse)
 async def model(request: Request, name: str) -> Response:
     """The versions of one model, each with its state, unit, summary and scores."""
     engine = engine_of(request)
-    return JSONResponse(await engine.in_codec_thread(_model, engine, name, _Memory(engine)))
+    return JSONResponse(await engine.codecs.run(NO_DEADLINE, _model, engine, name, _Memory(engine)))
 
 
 @router.get("/v1/models/{name}/versions/{version}", summary="One version", response_class=JSONResponse)
 async def version(request: Request, name: str, version: str) -> Response:
     """The whole manifest of a version, named by number or label: training data, scores, hashes; and its state."""
     engine = engine_of(request)
-    return JSONResponse(await engine.in_codec_thread(_version, engine, name, version, _Memory(engine)))
+    return JSONResponse(await engine.codecs.run(NO_DEADLINE, _version, engine, name, version, _Memory(engine)))
 
 
 class _Memory:

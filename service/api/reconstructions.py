@@ -18,6 +18,7 @@ from service.api.fields import TIMEOUT_HEADER, ReconstructionFields, parse_field
 from service.api.negotiation import choose, parse_accept
 from service.api.uploaded import engine_of, form_limits, request_id_of, while_connected
 from service.api.uploads import read_form
+from service.codecs import NO_DEADLINE
 from service.engine import Task
 from service.errors import InvalidField
 from service.scores import METRICS
@@ -57,8 +58,8 @@ async def reconstruct(request: Request) -> Response:
         fields = parse_fields(ReconstructionFields, form.texts)
         image, reference = form.file("image"), form.files.get("reference")
         if reference is None and fields.metrics:
-            message = "metrics need a reference; send it as the part 'reference'"
-            raise InvalidField(f"metrics: {message}", fields={"metrics": message})
+            wrong = "need a reference to measure against; send it as the part 'reference'"
+            raise InvalidField(f"metrics {wrong}", fields={"metrics": wrong})
 
         def choose_format(native: Format) -> Format:
             return choose(ranges, native).format
@@ -74,5 +75,6 @@ async def reconstruct(request: Request) -> Response:
         )
         del form
         answer = await while_connected(request, engine.reconstruct(task, deadline=deadline))
-    envelope = choose(ranges, answer.native).envelope
-    return respond(answer, envelope, request_id=request_id_of(request))
+        envelope = choose(ranges, answer.native).envelope
+        # on a thread, because base64 and JSON of a large image would hold up everybody else
+        return await engine.codecs.run(NO_DEADLINE, respond, answer, envelope, request_id=request_id_of(request))

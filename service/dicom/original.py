@@ -38,6 +38,19 @@ def with_original_text(derived: Dataset, source: SourceInstance) -> None:
             is_implicit_VR=False,
             is_little_endian=True,
         )
-    # So that pydicom takes the bytes for its own and writes them as they are.
-    charset = derived._character_set  # noqa: SLF001 - pydicom has no public name for what it will encode with
-    derived.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=charset)
+    _take_as_written(derived)
+
+
+def _take_as_written(derived: Dataset) -> None:
+    """So that pydicom writes bytes as they are, instead of converting and searching all items for ambiguous VRs again.
+
+    `kept_elements` has settled all VRs.
+    """
+    pending = [derived]
+    while pending:
+        dataset = pending.pop()
+        charset = dataset._character_set  # noqa: SLF001 - pydicom has no public name for what it will encode with
+        dataset.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=charset)
+        for element in dataset.values():
+            if element.VR == "SQ":
+                pending.extend(element.value)

@@ -69,7 +69,7 @@ async def test_answers_go_to_their_own_callers():
     with executor(max_queue=20) as made:
         answers = await asyncio.gather(*(made.restore(plus(number), BATCH, deadline=soon()) for number in range(15)))
     assert [answer.batch[0, 0, 0, 0] for answer in answers] == list(range(15))
-    assert all(answer.queue_seconds >= 0 and answer.infer_seconds >= 0 for answer in answers)
+    assert all(answer.infer_seconds >= 0 for answer in answers)
 
 
 async def test_a_full_queue_refuses_at_once_and_recovers():

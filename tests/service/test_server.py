@@ -167,5 +167,14 @@ def test_endless_slow_and_broken_bodies(start):
         assert post_nonsense(server).headers["content-type"] == "application/problem+json"
 
 
+def test_head_gives_the_headers_alone(start):
+    with start() as server:
+        for path in ("/v2/health/ready", "/v1/models", "/"):
+            head, get = httpx.head(server.url + path), server.get(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-length"] == get.headers["content-length"]
+        assert httpx.head(f"{server.url}/v1/reconstructions").status_code == 405
+
+
 def post_nonsense(server: Server) -> httpx.Response:
     return httpx.post(f"{server.url}/v1/reconstructions", files={"image": b"nonsense"}, timeout=PATIENCE)

@@ -41,6 +41,17 @@ async def test_one_access_line_per_request_with_route_and_id(serve, npy, logged)
     assert all(line["seconds"] >= 0 for line in lines)
 
 
+async def test_invented_methods_and_paths_make_no_labels(serve, logged):
+    async with serve() as client:
+        for number in range(3):
+            await client.http.request(f"INVENTED{number}", "/v1/models")
+            await client.http.get(f"/invented/{number}")
+        text = (await client.http.get("/metrics")).text
+    assert "nvented" not in text.lower() + json.dumps(logged).lower()
+    assert 'clearslice_requests_total{method="any",route="/v1/models",status="405"} 3.0' in text
+    assert 'clearslice_requests_total{method="any",route="unrouted",status="404"} 3.0' in text
+
+
 async def test_lines_of_codec_threads_carry_the_request_id(serve, ct_slice, logged):
     async with serve() as client:
         await client.post(ct_slice(ImageType=["ORIGINAL"]), headers={"x-request-id": "me-2"})

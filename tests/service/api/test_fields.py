@@ -34,14 +34,26 @@ def test_metrics(text, expected):
 def test_a_rescale_needs_both():
     fields = parse_fields(MetricFields, {"rescale_slope": "2", "rescale_intercept": "-1e3"})
     assert fields.rescale() == Rescale(2.0, -1000.0)
-    with pytest.raises(InvalidField, match="both or neither"):
+    with pytest.raises(InvalidField, match="rescale_slope is missing"):
         parse_fields(MetricFields, {"rescale_intercept": "1"})
 
 
 def test_every_wrong_field_is_named():
     with pytest.raises(InvalidField) as caught:
-        parse_fields(ReconstructionFields, {"strength": "2", "metrics": "x", "rescale_slope": "no"})
-    assert set(caught.value.fields) == {"strength", "metrics", "rescale_slope"}
+        parse_fields(ReconstructionFields, {"strength": "2", "metrics": "beauty", "rescale_slope": "0"})
+    assert caught.value.fields == {
+        "strength": "must be a number from 0 to 1, not '2'",
+        "metrics": "must be true, false, or some of psnr, ssim, rmse, bias, comma-separated, not 'beauty'",
+        "rescale_slope": "must be a finite number other than 0, not '0'",
+    }
+
+
+@pytest.mark.parametrize("text", ["0,5", "nan", "-0.1", "x" * 900])
+def test_a_message_tells_the_value_and_what_would_be_right(text):
+    with pytest.raises(InvalidField, match=r"^strength must be a number from 0 to 1, not '") as caught:
+        parse_fields(ReconstructionFields, {"strength": text})
+    assert text[:60] in str(caught.value)
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize(("header", "seconds"), [(None, 60.0), ("2.5", 2.5), (" 10 ", 10), ("999", 60.0), ("60", 60.0)])

@@ -123,6 +123,16 @@ async def test_measuring_needs_no_model(serve, npy):
     assert (nothing.status_code, field.status_code) == (400, 400)
 
 
+async def test_measuring_nothing_is_refused(serve, npy):
+    image = npy(np.zeros((12, 12), np.float32))
+    async with serve() as client:
+        answer = await client.http.post(
+            "/v1/metrics", files={"image": image, "reference": image}, data={"metrics": "none"}
+        )
+    assert answer.status_code == 422
+    assert "psnr" in answer.json()["fields"]["metrics"]
+
+
 async def test_measuring_works_while_no_model_is_there(serve, npy):
     image = npy(np.zeros((12, 12), np.float32))
     files = {"image": image, "reference": image}

@@ -1,0 +1,127 @@
+"""`clearslice train`, `evaluate` and `export` as a researcher runs them, on series of phantoms."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from typer.testing import CliRunner
+
+from clearslice.main import app
+from imaging.phantom import trunk
+from model_store.store import ModelStore
+
+SPACING = (4.0, 4.0)  # mm: a whole trunk in 96 pixels
+SIDE = 96
+SLICES = 3
+TINY = ["--epochs", "2", "--steps", "2", "--batch", "2", "--patch", "32"]
+
+
+def _write_series(folder, patient, seed):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for number in range(SLICES):
+        hu = trunk((SIDE, SIDE), SPACING, rng) + rng.normal(0, 5, (SIDE, SIDE))
+        ds = pydicom.Dataset()
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, f"1.2.{seed}.{number + 1}"
+        ds.Modality, ds.PatientID, ds.ImageType = "CT", patient, ["ORIGINAL", "PRIMARY", "AXIAL"]
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = f"1.3.{seed}", f"1.4.{seed}"
+        ds.ImagePositionPatient, ds.ImageOrientationPatient = [0, 0, 5 * number], [1, 0, 0, 0, 1, 0]
+        ds.PixelSpacing, ds.SliceThickness = list(SPACING), 5
+        ds.Rows = ds.Columns = SIDE
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
+        ds.RescaleSlope, ds.RescaleIntercept = 1, 0
+        ds.PixelData = np.rint(hu).astype("<i2").tobytes()
+        ds.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for seed, role in enumerate(("train", "tune", "validation"), start=1):
+        _write_series(folder / role, patient=f"P{seed}", seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_command():
+    def run(*arguments, status=0):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == status, result.output + repr(result.exception)
+        return result.output
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(data, run_command, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    cache = folder / "cache"
+    output = run_command("train", "ct-l2", "--data", data, "--run", folder / "r", "--cache", cache, *TINY)
+    assert "psnr" in output
+    return folder / "r"
+
+
+def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
+    table = run_command("evaluate", run, "--data", data, "--cache", run.parent / "cache")
+    for method in ("degraded", "ct-l2", "Gaussian", "total variation", "non-local means"):
+        assert f"| {method}" in table
+    assert "soft kernel" in table
+    assert "ramp kernel" in table
+    assert "1 patients, 3 slices" in table
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert len(evaluation["scores"]) == 2 * SLICES * 5
+
+    credits_file = tmp_path / "credits.toml"
+    credits_file.write_text('[train]\ncollection = "Phantoms"\nlicence = "none needed"\n')
+    store = tmp_path / "store"
+    arguments = ("export", run, "--store", store, "--credits", credits_file, "--label", "stable")
+    assert "ct-l2@" in run_command(*arguments)
+
+    version = ModelStore(store).resolve("ct-l2@stable")
+    assert version.path.is_relative_to(store)
+    (source,) = version.manifest.training_data
+    assert (source.series, source.slices, source.collection) == ("train", SLICES, "Phantoms")
+    assert {score.metric for score in version.manifest.scores} == {"psnr", "ssim", "rmse"}
+    assert "Phantoms" in (version.path / "README.md").read_text()
+    again = run_command("evaluate", version.ref, "--store", store, "--data", data, "--cache", run.parent / "cache")
+    assert "| ct-l2" in again
+
+
+def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(data, run, run_command):
+    weights = (run / "checkpoint.weights.h5").read_bytes()
+    common = ("train", "ct-l2", "--data", data, "--run", run, "--cache", run.parent / "cache")
+    run_command(*common, *TINY)
+    assert (run / "checkpoint.weights.h5").read_bytes() == weights
+    message = run_command(*common, *TINY, "--seed", "1", status=1)
+    assert "other settings" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("train", "ct-nonsense", "--data", "."), "there is: ct-l2"),
+        (("train", "ct-l2", "--data", "/nonexistent"), "does not exist"),
+        (("evaluate", "ct-l2@99", "--data", "."), "ct-l2"),
+        (("export", "/nonexistent", "--store", "unused"), "no training run"),
+    ],
+)
+def test_expected_errors_are_one_line(run_command, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    output = run_command(*arguments, status=1)
+    assert "Traceback" not in output
+    assert says in output.replace("\n", " ")
+
+
+def test_a_patient_in_two_roles_is_refused(run_command, tmp_path):
+    for seed, role in enumerate(("train", "tune"), start=7):
+        _write_series(tmp_path / role, patient="same", seed=seed)
+    output = run_command("train", "ct-l2", "--data", tmp_path, "--cache", tmp_path / "cache", *TINY, status=1)
+    assert "both roles" in output

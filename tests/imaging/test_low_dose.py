@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage.transform import iradon, radon
+
+from imaging import low_dose
+from imaging.low_dose import (
+    BINS_PER_PIXEL,
+    KERNELS,
+    MU_WATER_PER_MM,
+    RAMP,
+    SOFT,
+    Kernel,
+    added_noise,
+    calibrate,
+    line_integrals,
+    noise_basis,
+    noise_region,
+    photons_for_noise,
+    simulate,
+    soft_tissue,
+)
+
+SPACING = (1.4, 1.4)
+SIDE = 256
+RADIUS_MM = 150.0
+
+
+def _water(shape=(SIDE, SIDE), spacing=SPACING, axes=(RADIUS_MM, RADIUS_MM)):
+    y = (np.arange(shape[0]) - shape[0] // 2)[:, None] * spacing[0] / axes[1]
+    x = (np.arange(shape[1]) - shape[1] // 2)[None, :] * spacing[1] / axes[0]
+    return np.where(x**2 + y**2 < 1, 0, -1000).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def disc():
+    """A disc of 30 cm of water, its line integrals, and one noise image per kernel."""
+    hu = _water()
+    integrals = line_integrals(hu, SPACING)
+    return hu, integrals, noise_basis(integrals, hu.shape, SPACING, list(KERNELS), np.random.default_rng(1))
+
+
+def test_a_ray_through_the_middle_of_the_disc_sees_its_diameter(disc):
+    _, integrals, _ = disc
+    middle = integrals[:, 127:130].max(axis=1)
+    np.testing.assert_allclose(middle, 2 * RADIUS_MM * MU_WATER_PER_MM, rtol=0.02)
+    assert integrals[:, :5].max() == 0  # rays that miss
+
+
+def test_a_wide_image_is_projected_at_the_right_scale():
+    hu = np.full((64, 256), -1000, np.float32)
+    hu[16:48, 64:192] = 0  # 32 x 128 pixels of 2 mm
+    integrals = line_integrals(hu, (2.0, 2.0))
+    assert integrals[180, 128] == pytest.approx(128 * 2.0 * MU_WATER_PER_MM, rel=0.03)  # along the rows
+    assert integrals[0, 128] == pytest.approx(32 * 2.0 * MU_WATER_PER_MM, rel=0.03)  # along the columns
+
+
+@pytest.mark.parametrize(("kernel", "filter_name"), [(RAMP, "ramp"), (SOFT, "hann")])
+def test_back_projection_agrees_with_scikit_image(kernel, filter_name):
+    side, views = 128, 400
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    image = np.exp(-((x - 0.2) ** 2 + (y + 0.1) ** 2) / 0.05).astype(np.float32)
+    image[x**2 + y**2 > 0.9] = 0
+    angles = np.arange(views) * 180 / views
+    sinogram = radon(image, angles, circle=True)
+    reference = iradon(sinogram, angles, circle=True, filter_name=filter_name)
+    bins = round(side * BINS_PER_PIXEL)
+    across = (np.arange(bins) + 0.5) / BINS_PER_PIXEL - 0.5
+    fine = ndimage.map_coordinates(sinogram, np.meshgrid(across, np.arange(views), indexing="ij"), order=3).T
+    filtered = low_dose._filter(np.ascontiguousarray(fine[..., None], np.float32), [kernel], pixel_mm=1.0)
+    ours = low_dose._backproject(filtered, side)[0]
+    inside = np.s_[20:-20, 20:-20]
+    assert np.abs(ours - reference)[inside].max() < 0.01  # of a peak of 1
+    assert np.abs(ours - image)[inside].max() < 0.03
+
+
+def test_the_added_variance_of_a_ray_is_what_two_scans_differ_by():
+    """Independent: draw photons at both doses, take logarithms, compare variances (electronic noise included)."""
+    rng = np.random.default_rng(5)
+    p, photons, electronic, dose, draws = 4.0, 2e5, 20.0, 0.25, 200_000
+    variances = []
+    for fraction in (1.0, dose):
+        expected = fraction * photons * np.exp(-p)
+        counts = rng.poisson(expected, draws) + rng.normal(0, electronic, draws)
+        variances.append(np.var(-np.log(counts / (fraction * photons))))
+    quantum = (1 - dose) / dose * np.exp(p) / photons
+    noise = (1 - dose**2) / dose**2 * electronic**2 * np.exp(2 * p) / photons**2
+    assert variances[1] - variances[0] == pytest.approx(quantum + noise, rel=0.03)
+
+
+@pytest.mark.parametrize(("number", "low", "high"), [(0, 0.0, 0.16), (1, 0.18, 0.33), (2, 0.5, 0.66), (3, 0.7, 0.83)])
+def test_each_kernel_has_its_correlation(disc, number, low, high):
+    """Lag-1 correlation, mean of both directions. Real scans: 0.16 for plain FBP, 0.57 to 0.66 for a soft kernel."""
+    noise = disc[2].quantum[number][78:178, 78:178]
+    variance = noise.var()
+    lag = ((noise[:, 1:] * noise[:, :-1]).mean() + (noise[1:] * noise[:-1]).mean()) / 2 / variance
+    assert low < lag < high
+
+
+def test_noise_has_no_mean_and_is_stronger_in_the_middle(disc):
+    hu, _, basis = disc
+    mask = soft_tissue(hu)
+    for noise in basis.quantum:
+        assert abs(noise[mask].mean()) < 0.02 * noise[mask].std()
+    y, x = np.mgrid[:SIDE, :SIDE] - SIDE // 2
+    radius = np.hypot(x, y) * SPACING[0]
+    ring = (radius > 120) & (radius < 140)
+    assert basis.quantum[0][radius < 40].std() > 1.2 * basis.quantum[0][ring].std()
+
+
+def test_streaks_run_along_the_thick_direction():
+    hu = _water(axes=(170, 90))
+    integrals = line_integrals(hu, SPACING)
+    noise = noise_basis(integrals, hu.shape, SPACING, [RAMP], np.random.default_rng(2)).quantum[0][98:158, 78:178]
+    along = (noise[:, 1:] * noise[:, :-1]).mean() / noise.var()
+    across = (noise[1:] * noise[:-1]).mean() / noise.var()
+    assert along > across + 0.3
+
+
+def test_the_coarse_projection_changes_the_noise_level_by_less_than_one_percent(monkeypatch):
+    hu = _water(axes=(150, 110))
+    levels = []
+    for views, size in ((360, 256), (1000, SIDE * 2)):
+        monkeypatch.setattr(low_dose, "_PROJECTED_VIEWS", views)
+        monkeypatch.setattr(low_dose, "_PROJECTED_SIZE", size)
+        # one seed: the same white noise under both, so that only the variance map differs
+        basis = noise_basis(line_integrals(hu, SPACING), hu.shape, SPACING, [SOFT], np.random.default_rng(3))
+        levels.append(basis.quantum[0][soft_tissue(hu)].std())
+    assert levels[0] == pytest.approx(levels[1], rel=0.01)
+
+
+def test_calibration_hits_the_asked_noise_level(disc):
+    hu, integrals, basis = disc
+    photons = calibrate(hu, basis, noise_hu=14, electronic_noise=0, draw=2)
+    fresh = noise_basis(integrals, hu.shape, SPACING, [SOFT], np.random.default_rng(77))
+    # half the dose adds as much quantum variance as the full dose has
+    noise = added_noise(fresh, dose_fraction=0.5, photons=photons, electronic_noise=0)
+    assert noise[soft_tissue(hu)].std() == pytest.approx(14, rel=0.04)
+    photons = calibrate(hu, basis, noise_hu=14, electronic_noise=20, draw=2)
+    noise = added_noise(fresh, dose_fraction=0.5, photons=photons, electronic_noise=20)
+    assert noise[soft_tissue(hu)].std() > 14 * 1.02  # electronic noise grows faster as the dose falls
+
+
+def test_photons_for_noise_solves_its_equation():
+    photons = photons_for_noise(3e8, 4e12, 12.0)
+    assert 3e8 / photons + 4e12 / photons**2 == pytest.approx(144)
+    assert photons_for_noise(144e6, 0.0, 12.0) == pytest.approx(1e6)
+    with pytest.raises(ValueError, match="noise_hu must be positive"):
+        photons_for_noise(1.0, 0.0, 0.0)
+
+
+def test_full_dose_adds_nothing_and_other_fractions_are_refused(disc):
+    basis = disc[2]
+    assert not added_noise(basis, dose_fraction=1, photons=1e6, electronic_noise=5).any()
+    for fraction in (0, -0.1, 1.5):
+        with pytest.raises(ValueError, match="dose_fraction"):
+            added_noise(basis, dose_fraction=fraction, photons=1e6, electronic_noise=5)
+
+
+def test_noise_scales_with_dose_as_the_formula_says(disc):
+    basis = disc[2]
+    strong = added_noise(basis, dose_fraction=0.1, photons=1e6, electronic_noise=0)
+    weak = added_noise(basis, dose_fraction=0.25, photons=1e6, electronic_noise=0)
+    np.testing.assert_allclose(strong, weak * np.sqrt(9 / 3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(61, 80), (80, 61), (45, 45)])
+def test_any_shape_and_the_same_seed_gives_the_same_noise(shape):
+    hu = _water(shape, (4.0, 4.0), (90, 70))
+    arguments = {"dose_fraction": 0.25, "noise_hu": 10, "kernel": SOFT, "electronic_noise": 3}
+    one, two, other = (simulate(hu, (4.0, 4.0), **arguments, rng=np.random.default_rng(s)) for s in (1, 1, 2))
+    assert one.shape == shape
+    assert one.dtype == np.float32
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+    assert np.abs(hu).max() == 1000  # the input is as it was
+
+
+def test_without_soft_tissue_the_whole_circle_sets_the_level():
+    region = noise_region(np.full((40, 40), -1000, np.float32))
+    assert region[20, 20]
+    assert not region[0, 0]
+
+
+def test_windows_are_one_at_zero_and_zero_beyond():
+    frequency = np.array([0.0, 0.25, 0.5, 0.6])
+    np.testing.assert_allclose(Kernel("k", 0.5).response(frequency), [1, 0.5, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(RAMP.response(frequency), [1, 1, 1, 0])

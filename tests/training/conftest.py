@@ -1,0 +1,65 @@
+"""Prepared series made of phantoms: `prepared(seed, ...)` -> PreparedSeries with real unit noise, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from imaging.phantom import trunk
+from imaging.series import CtSeries
+from training.pairs import PreparedSeries, prepare
+
+SIDE = 96
+SPACING = (4.0, 4.0)
+"""mm: a whole trunk in 96 pixels."""
+
+
+def make_series(
+    name: str = "phantom", *, patient: str = "p", seed: int = 0, slices: int = 2, noise: float = 3.0, **changes
+) -> CtSeries:
+    """A series of phantom slices 5 mm apart with white noise of its own."""
+    rng = np.random.default_rng(seed)
+    volume = np.stack([trunk((SIDE, SIDE), SPACING, rng) for _ in range(slices)])
+    volume += rng.normal(0, noise, volume.shape).astype(np.float32)
+    values = {
+        "name": name,
+        "patient": patient,
+        "series_uid": f"1.2.{seed}",
+        "volume": volume,
+        "padding": None,
+        "spacing": SPACING,
+        "slice_thickness": 5.0,
+        "positions": 5.0 * np.arange(slices, dtype=np.float64),
+        "gaps": (),
+        "tilt": 0.0,
+        "kernel": "",
+        "kvp": None,
+        "manufacturer": "",
+        "warnings": (),
+    }
+    return CtSeries(**{**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def ct_series() -> Callable[..., CtSeries]:
+    """`make_series`, for tests in other modules."""
+    return make_series
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., PreparedSeries]:
+    """prepared(patient, seed) -> two slices with their unit noise, made once."""
+    cache = tmp_path_factory.mktemp("cache")
+    made: dict[tuple[str, int], PreparedSeries] = {}
+
+    def get(patient: str = "p", seed: int = 0) -> PreparedSeries:
+        if (patient, seed) not in made:
+            series = make_series(f"{patient}{seed}", patient=patient, seed=seed)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("training.pairs.read_series", lambda _: [series])
+                made[patient, seed] = prepare([cache / "none.zip"], cache, average=False, processes=1)[0]
+        return made[patient, seed]
+
+    return get

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from imaging.metrics import SOFT_TISSUE, measure
+from training.datasets import DoseProtocol, evaluation_pairs
+from training.evaluate import (
+    DEGRADED,
+    ImageScore,
+    bootstrap,
+    evaluate,
+    render_markdown,
+    rows_from_json,
+    summarise,
+    to_json,
+)
+
+PROTOCOL = DoseProtocol(0.25, 15.0)
+
+
+def _score(method, patient, psnr, ssim=0.5):
+    key = SOFT_TISSUE.name
+    return ImageScore(method, "noise", "s", patient, {("psnr", key): psnr, ("ssim", key): ssim})
+
+
+def test_means_are_over_patients_of_means_over_slices():
+    mean, interval = bootstrap([np.array([1.0, 2.0, 3.0]), np.array([10.0])], np.random.default_rng(0))
+    assert mean == 6.0  # not 4, the mean over slices
+    low, high = interval
+    assert low < 3  # both draws may fall on the first patient, whose slices vary
+    assert high == 10
+
+
+def test_the_interval_covers_what_it_should():
+    """Patients with mean 0 and deviation 1: the 95 % interval of the mean covers 0 in about that share of studies."""
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(60):
+        patients = [rng.normal(rng.normal(), 0.1, 3) for _ in range(20)]
+        _, (low, high) = bootstrap(patients, rng)
+        covered += low <= 0 <= high
+    assert covered >= 52
+
+
+def test_one_patient_has_no_interval():
+    assert bootstrap([np.array([1.0, 3.0])], np.random.default_rng(0)) == (2.0, None)
+
+
+def test_gains_are_paired():
+    scores = []
+    for patient, level in (("a", 20.0), ("b", 40.0)):  # patients differ far more than methods do
+        scores += [_score(DEGRADED, patient, level), _score("better", patient, level + 1)]
+    rows = {(row.method, row.metric): row for row in summarise(scores)}
+    better = rows["better", "psnr"]
+    assert (better.mean, better.gain, better.gain_interval) == (31.0, 1.0, (1.0, 1.0))
+    assert better.interval[1] - better.interval[0] > 10
+    assert (better.patients, better.images) == (2, 2)
+    assert rows[DEGRADED, "psnr"].gain == 0
+
+
+def test_every_method_is_scored_on_every_slice_and_survives_json(prepared):
+    series = prepared("b", 2)
+    scores = evaluate({"halved": lambda image: image / 2}, [series], [prepared("a", 1)], [PROTOCOL], processes=1)
+    methods = {score.method for score in scores}
+    assert {DEGRADED, "halved"} < methods
+    assert len(methods) == 5
+    assert len(scores) == 5 * 2
+    degraded, reference = next(iter(evaluation_pairs(series, PROTOCOL)))
+    first = next(score for score in scores if score.method == "halved")
+    assert first.values["psnr", SOFT_TISSUE.name] == measure(degraded / 2, reference, SOFT_TISSUE).psnr
+    assert first.values["bias", "bone"] < -100
+    rows = summarise(scores)
+    plain = json.loads(json.dumps(to_json(rows, scores), allow_nan=False))
+    assert rows_from_json(plain) == rows
+    table = render_markdown(rows)
+    assert "1 patients, 2 slices" in table
+    assert "| halved |" in table
+    assert "[-160, 240] HU" in table
+
+
+def test_the_table_shows_intervals():
+    scores = [_score(DEGRADED, patient, 20.0 + i) for i, patient in enumerate("abc")]
+    line = next(line for line in render_markdown(summarise(scores)).splitlines() if line.startswith("| degraded"))
+    assert line.startswith("| degraded | 21.00 [20.00, 22.00] | 0.5000 [0.5000, 0.5000] |")
+
+
+def test_without_tune_patients_there_are_no_baselines(prepared):
+    scores = evaluate({}, [prepared("b", 2)], [], [PROTOCOL], processes=1)
+    assert {score.method for score in scores} == {DEGRADED}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_summary_repeats(seed):
+    scores = [_score(DEGRADED, patient, 20.0 + i) for i, patient in enumerate("abcd")]
+    assert summarise(scores, seed=seed) == summarise(scores, seed=seed)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from imaging.metrics import TISSUES
+from model_store.golden import read_golden
+from model_store.restorer import load_restorer
+from model_store.store import ModelStore
+from training import export as module
+from training.datasets import DoseProtocol
+from training.errors import IncompatibleRun
+from training.evaluate import evaluate, summarise
+from training.export import Credit, export, golden_image
+from training.fit import FitSettings, fit, load_run
+
+# the network that ships, hardly trained: what is proven here is the way out, not the restoring
+SETTINGS = FitSettings(model="ct-l2", epochs=1, steps=4, batch=2, patch=32, learning_rate=3e-3)
+
+
+@pytest.fixture(scope="module")
+def exported(prepared, tmp_path_factory):
+    """(run, version): one run, published with the real verifier."""
+    run = tmp_path_factory.mktemp("run")
+    model = fit(SETTINGS, [prepared("a", 1)], [], run)
+    methods = {"ct-l2": lambda image: model.predict_on_batch(image[None, ..., None])[0, ..., 0]}
+    scores = evaluate(methods, [prepared("b", 2), prepared("c", 3)], [], [DoseProtocol(0.25, 15.0)], processes=1)
+    store = ModelStore(tmp_path_factory.mktemp("store"), published=None)
+    version = export(run, store, rows=summarise(scores), credits_by_series={"a1": Credit("Phantoms", "none needed")})
+    return run, version
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (37, 53), (128, 96)])
+def test_the_published_model_answers_as_the_trained_one(exported, shape):
+    run, version = exported
+    image = np.random.default_rng(0).normal(0, 300, (2, *shape, 1)).astype(np.float32)
+    model, settings = load_run(run)
+    full = module.build_unet(settings.network, "HU", dtype="float32")
+    full.set_weights(model.get_weights())
+    expected = full.predict_on_batch(image)
+    assert np.abs(expected - image).max() > 0.01  # it does something
+    restorer = load_restorer(version, precision="float32")
+    np.testing.assert_allclose(restorer(image), expected, atol=0.01)
+    reduced = load_restorer(version, precision="bfloat16")(image)
+    assert np.abs(reduced - expected).max() > 0  # it is another precision
+    assert np.sqrt(np.mean((reduced - expected) ** 2)) < 1
+
+
+def test_weights_are_stored_once_and_the_version_is_light(exported):
+    _, version = exported
+    weights = (version.path / "variables" / "variables.data-00000-of-00001").stat().st_size
+    assert weights == pytest.approx(4 * version.manifest.parameters, rel=0.01)
+    assert sum(file.stat().st_size for file in version.path.rglob("*") if file.is_file()) < 4e6
+
+
+def test_the_manifest_says_what_it_is(exported):
+    _, version = exported
+    manifest = version.manifest
+    assert (manifest.name, manifest.domain, manifest.unit, manifest.recipe) == ("ct-l2", "ct", "HU", "l2")
+    assert manifest.training_settings == SETTINGS.to_json()
+    (data,) = manifest.training_data
+    assert (data.series, data.collection, data.slices) == ("a1", "Phantoms", 2)
+    psnr = next(score for score in manifest.scores if score.metric == "psnr")
+    assert psnr.contract.low == -160
+    assert psnr.patients == 2
+    assert psnr.degraded != psnr.restored
+    assert FitSettings.from_json(manifest.training_settings) == SETTINGS
+
+
+def test_the_card_has_data_scores_and_limits(exported):
+    _, version = exported
+    card = (version.path / "README.md").read_text()
+    for text in (
+        "Not a medical device",
+        "| a1 | 2 | Phantoms | none needed |",
+        "| degraded |",
+        "| ct-l2 |",
+        "## Limits",
+    ):
+        assert text in card
+
+
+def test_the_golden_sample_has_an_odd_size_and_everything_hard(exported):
+    image = golden_image()
+    np.testing.assert_array_equal(image, golden_image())
+    _, rows, columns, _ = image.shape
+    assert rows % 2 == columns % 2 == 1
+    assert image.max() > 2500  # metal
+    for low, high in (TISSUES["air"], TISSUES["fat"], TISSUES["soft tissue"], TISSUES["bone"]):
+        assert np.count_nonzero((image >= low) & (image < high)) > 200
+    _, version = exported
+    np.testing.assert_array_equal(read_golden(version.path, version.manifest).image, image)
+
+
+def test_an_unfinished_run_is_refused(prepared, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(state):
+        if state.epoch == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit(replace(SETTINGS, epochs=2, steps=1), [prepared("a", 1)], [], tmp_path / "run", progress=stop)
+    store = ModelStore(tmp_path / "store", published=None)
+    with pytest.raises(IncompatibleRun, match="finished 1 of 2 epochs; resume"):
+        export(tmp_path / "run", store)
+    assert store.names() == []

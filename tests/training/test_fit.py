@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from training import fit as module
+from training.datasets import NoiseRange
+from training.errors import IncompatibleRun
+from training.fit import FitSettings, fit, load_run
+from training.unet import UNetConfig
+
+TINY = FitSettings(
+    model="ct-l2", epochs=3, steps=3, batch=2, patch=32, network=UNetConfig((4, 6), 1), noise=NoiseRange(20, 40)
+)
+
+
+def _history(run):
+    return json.loads((run / "history.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(prepared, tmp_path_factory):
+    """A run that was never interrupted, and its weights."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    model = fit(TINY, [prepared("a", 1)], [prepared("b", 2)], run)
+    return run, model.get_weights()
+
+
+def test_the_same_seed_gives_the_same_scores(prepared, whole, tmp_path):
+    run, weights = whole
+    again = fit(TINY, [prepared("a", 1)], [prepared("b", 2)], tmp_path).get_weights()
+    for one, two in zip(weights, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert _history(tmp_path) == _history(run)
+    other = fit(replace(TINY, seed=1), [prepared("a", 1)], [], tmp_path / "other").get_weights()
+    assert not np.array_equal(weights[0], other[0])
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("where", ["in an epoch", "between weights and history"])
+def test_a_killed_run_resumes_as_if_nothing_had_happened(prepared, whole, tmp_path, monkeypatch, where):
+    def kill(state):
+        if where == "in an epoch" and (state.epoch, state.step) == (2, 2):
+            raise Killed
+
+    replaced = []
+
+    def kill_between(aside, final):
+        aside.replace(final)
+        replaced.append(final.name)
+        if where != "in an epoch" and replaced.count("checkpoint.weights.h5") == 2:
+            raise Killed
+
+    arguments = (TINY, [prepared("a", 1)], [prepared("b", 2)], tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_replace", kill_between)
+        with pytest.raises(Killed):
+            fit(*arguments, progress=kill)
+    assert len(_history(tmp_path)) == 1
+    weights = fit(*arguments).get_weights()
+    run, expected = whole
+    for one, two in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+    assert _history(tmp_path)[-1]["psnr"] == pytest.approx(_history(run)[-1]["psnr"], abs=1e-3)
+
+
+def test_training_helps(prepared, tmp_path):
+    noise = NoiseRange(40, 50, clean_share=0)
+    network = UNetConfig((12, 16), 1)
+    settings = replace(TINY, steps=60, batch=8, learning_rate=5e-3, noise=noise, network=network)
+    states = []
+    fit(settings, [prepared("a", 1)], [prepared("b", 2)], tmp_path, progress=states.append)
+    history = _history(tmp_path)
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+    assert history[-1]["psnr"] > history[0]["psnr"]
+    assert states[-1].scores is not None
+    assert [state.epoch for state in states if state.scores] == [1, 2, 3]
+
+
+def test_tensorboard_has_scalars_and_pictures_of_every_epoch(whole):
+    run, _ = whole
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
+    events.Reload()
+    assert {"loss", "psnr", "ssim", "rmse"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("psnr")] == [1, 2, 3]
+    picture = events.Images(events.Tags()["images"][0])[-1]
+    assert (picture.width, picture.height) == (3 * 96, 96)
+    assert picture.encoded_image_string.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("change", [{"seed": 3}, {"epochs": 9}, {"network": UNetConfig((4, 8), 1)}])
+def test_a_run_of_other_settings_is_not_continued(prepared, whole, change):
+    run, _ = whole
+    with pytest.raises(IncompatibleRun, match="other settings"):
+        fit(replace(TINY, **change), [prepared("a", 1)], [], run)
+
+
+def test_a_run_of_other_data_is_not_continued(prepared, whole):
+    run, _ = whole
+    with pytest.raises(IncompatibleRun, match="other training series"):
+        fit(TINY, [prepared("c", 5)], [], run)
+
+
+def test_a_run_is_loaded_with_its_weights(whole, tmp_path):
+    run, weights = whole
+    model, settings = load_run(run)
+    assert settings == TINY
+    for one, two in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    with pytest.raises(IncompatibleRun, match="no training run"):
+        load_run(tmp_path)
+
+
+def test_it_trains_on_jax_too(prepared, tmp_path):
+    """The loop, the network and the loss are Keras only; PreparedSeries travels through the cache's files."""
+    series = prepared("a", 1)
+    names = ("hu", "quantum", "electronic", "quantum_sd", "electronic_sd")
+    np.savez(tmp_path / "series.npz", **{name: getattr(series, name) for name in names})
+    code = f"""
+import numpy as np, keras
+from pathlib import Path
+from training.datasets import NoiseRange
+from training.fit import FitSettings, fit
+from training.pairs import PreparedSeries
+from training.unet import UNetConfig
+assert keras.backend.backend() == "jax"
+series = PreparedSeries("a", "a", (4.0, 4.0), 3.0, **np.load(r"{tmp_path / "series.npz"}"))
+settings = FitSettings(model="ct-l2", epochs=2, steps=3, batch=2, patch=32, network=UNetConfig((4, 6), 1))
+fit(settings, [series], [series], Path(r"{tmp_path / "run"}"))
+"""
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+    history = _history(tmp_path / "run")
+    assert len(history) == 2
+    assert np.isfinite(history[-1]["psnr"])
+    model, _ = load_run(tmp_path / "run")  # and TensorFlow reads what JAX trained
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
