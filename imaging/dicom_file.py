@@ -137,6 +137,9 @@ def read_dicom(data: bytes, *, limits: Limits) -> SourceInstance:
             stream = _MeteredStream(_inflate(data[stream.tell() :], max_bytes=limits.max_bytes))
         implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
         elements = read_dataset(stream, implicit, little)
+        if not elements:
+            # also where pydicom met the end of the file inside of a sequence, since it then gives nothing at all
+            raise NotAnImage("the DICOM file has no complete data set: it is cut off or damaged; send the whole file")
         # an empty buffer, because the real one would keep the whole file in memory
         dataset = SourceInstance(io.BytesIO(), elements, None, file_meta, implicit, little)
         dataset.set_original_encoding(implicit, little, elements._character_set)  # noqa: SLF001
@@ -224,4 +227,5 @@ def _converted_items(dataset: Dataset, tag: BaseTag) -> list[Dataset]:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, ImagingError) else type(error).__name__
+    wrong = "its value representation, length or value is wrong"
+    return str(error) if isinstance(error, ImagingError) else f"{wrong} ({type(error).__name__})"

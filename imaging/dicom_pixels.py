@@ -136,7 +136,10 @@ def _check_is_ct_image(dataset: Dataset) -> None:
     sop_class = text(dataset, "SOPClassUID")
     named = UID(sop_class).name if sop_class else "missing"
     if "PixelData" not in dataset:
-        raise UnsuitableImage(f"the DICOM file holds no pixel data (its SOP class is {named}); send a CT image")
+        raise UnsuitableImage(
+            f"the DICOM file holds no pixel data (its SOP class is {named}): it is no image, or its end is missing;"
+            " send the whole file of a CT image"
+        )
     if sop_class in (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage):
         raise UnsuitableImage(f"{named} is multi-frame, which is not supported yet; send single-frame CT images")
     modality = text(dataset, "Modality")

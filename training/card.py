@@ -37,8 +37,9 @@ def render_card(draft: ManifestDraft, rows: Sequence[Row]) -> str:
 | loss | {draft.recipe} {draft.recipe_settings or ""} |
 | trained | {settings.get("epochs")} epochs of {settings.get("steps")} steps, \
 {patches:,} patches of {settings.get("patch")} pixels, {settings.get("precision")}, seed {settings.get("seed")} |
-| noise in training | projection domain, {noise.get("low_hu")} to {noise.get("high_hu")} HU in soft tissue, \
-log-uniform; up to {100 * noise.get("electronic_share", 0):.0f} % of the variance electronic; \
+| noise in training | projection domain, {noise.get("low")} to {noise.get("high")} of the scan's own dose, \
+log-uniform, times a factor of up to {noise.get("spread")} either way; \
+up to {100 * noise.get("electronic_share", 0):.0f} % of the variance electronic; \
 four kernels from plain ramp to very soft; {100 * noise.get("clean_share", 0):.0f} % of the patches clean |
 | made by | clearslice {draft.provenance.clearslice}, {draft.provenance.source_revision}, \
 {draft.provenance.created.date().isoformat()}, {draft.provenance.device} |

@@ -1,6 +1,6 @@
 """Pairs and patches: what a training step and an evaluation see.
 
-    PreparedSeries --NoiseRange, generator--> (degraded, reference) patches, (N, S, S, 1) HU   `patches`
+    PreparedSeries --DoseRange, generator----> (degraded, reference) patches, (N, S, S, 1) HU   `patches`
                    --DoseProtocol-----------> (degraded, reference) slices, (H, W) HU          `evaluation_pairs`
 
 The three roles are three sets of patients: fit (the weights), tune (settings, baselines, defaults) and report (looked
@@ -29,18 +29,27 @@ _MINIMUM_BODY = 0.25  # share of a patch; patches of air teach little
 _KEEP_AIR = 0.1  # yet some are kept: air must stay air
 
 
+TYPICAL_NOISE_HU = 12.0
+"""For series without soft tissue to measure: a usual noise level of a full-dose body scan."""
+
+
 @dataclass(frozen=True)
-class NoiseRange:
+class DoseRange:
     """Distribution of the added noise in training patches.
 
+    A patch of a scan with noise level n (HU, in soft tissue) gets n * sqrt((1 - a) / a) * f: what a scan at dose
+    fraction a adds, times a factor that stands for scans with other noise levels.
+
     Attributes:
-        low_hu, high_hu: ends of the log-uniform noise level in soft tissue.
+        low, high: ends of the log-uniform dose fraction a.
+        spread: the factor f is log-uniform from 1 / spread to spread.
         electronic_share: up to this share of the variance is electronic noise (streaks along thick paths).
         clean_share: of the patches is left untouched, so that a clean input stays clean.
     """
 
-    low_hu: float = 8.0
-    high_hu: float = 80.0
+    low: float = 0.05
+    high: float = 0.9
+    spread: float = 1.7
     electronic_share: float = 0.4
     clean_share: float = 0.04
 
@@ -51,30 +60,35 @@ class DoseProtocol:
 
     Attributes:
         dose_fraction: of the full dose.
-        full_dose_noise_hu: noise in soft tissue of the full-dose scan under this kernel; it fixes the tube output.
+        full_dose_noise_hu: noise in soft tissue that the full-dose scan counts as having under this kernel; it fixes
+            the tube output. None takes the noise level that the scan has: then the result is what this scanner would
+            have given at that fraction of the dose it used.
         kernel: one of `imaging.low_dose.KERNELS`.
         electronic_noise: photons per ray.
     """
 
     dose_fraction: float = 0.25
-    full_dose_noise_hu: float = 15.0
+    full_dose_noise_hu: float | None = None
     kernel: Kernel = SOFT
     electronic_noise: float = 4.0
 
     @property
     def label(self) -> str:
         """For tables and manifests."""
-        return (
-            f"{self.dose_fraction:g} of a dose with {self.full_dose_noise_hu:g} HU noise, {self.kernel.name} kernel,"
-            f" electronic noise {self.electronic_noise:g} photons"
+        dose = (
+            f"{self.dose_fraction:g} of the scan's own dose"
+            if self.full_dose_noise_hu is None
+            else f"{self.dose_fraction:g} of a dose with {self.full_dose_noise_hu:g} HU noise"
         )
+        return f"{dose}, {self.kernel.name} kernel, electronic noise {self.electronic_noise:g} photons"
 
 
 def standard_protocols(dose_fraction: float) -> tuple[DoseProtocol, ...]:
-    """What reports use: a soft kernel with 15 HU of noise at full dose, and the plain ramp with 25 HU, as sharp."""
+    """What reports use: the scan's own dose under a soft and a sharp kernel, and a stated dose that fits no scan."""
     return (
+        DoseProtocol(dose_fraction, kernel=SOFT),
+        DoseProtocol(dose_fraction, kernel=RAMP),
         DoseProtocol(dose_fraction, full_dose_noise_hu=15.0, kernel=SOFT),
-        DoseProtocol(dose_fraction, full_dose_noise_hu=25.0, kernel=RAMP),
     )
 
 
@@ -94,6 +108,11 @@ def role_folder(data: Path, role: Role) -> Path | None:
     return data if role == "fit" and not any((data / name).is_dir() for name in ROLE_FOLDERS.values()) else None
 
 
+def own_noise(series: PreparedSeries) -> float:
+    """Noise level in soft tissue of the scan itself, in HU."""
+    return series.noise_hu if np.isfinite(series.noise_hu) else TYPICAL_NOISE_HU
+
+
 def check_roles(roles: Mapping[str, Sequence[PreparedSeries]]) -> None:
     """Raises `NoTrainingData` when a patient is in two roles: scores of that model would be worthless."""
     seen: dict[str, str] = {}
@@ -105,7 +124,7 @@ def check_roles(roles: Mapping[str, Sequence[PreparedSeries]]) -> None:
 
 
 def patches(
-    series: Sequence[PreparedSeries], *, size: int, batch: int, steps: int, noise: NoiseRange, rng: np.random.Generator
+    series: Sequence[PreparedSeries], *, size: int, batch: int, steps: int, noise: DoseRange, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """`steps` batches of (degraded, reference), each (batch, size, size, 1) float32 in HU.
 
@@ -122,7 +141,7 @@ def patches(
 
 
 def _patch(
-    index: list[tuple[PreparedSeries, int]], size: int, noise: NoiseRange, rng: np.random.Generator
+    index: list[tuple[PreparedSeries, int]], size: int, noise: DoseRange, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     while True:
         series, number = index[rng.integers(len(index))]
@@ -140,11 +159,13 @@ def _patch(
 
 
 def _draw_noise(
-    series: PreparedSeries, window: tuple[int, slice, slice], noise: NoiseRange, rng: np.random.Generator
+    series: PreparedSeries, window: tuple[int, slice, slice], noise: DoseRange, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     number, rows, columns = window
     first = int(rng.integers(len(KERNELS))) * DRAWS
-    level = np.exp(rng.uniform(np.log(noise.low_hu), np.log(noise.high_hu)))
+    dose = np.exp(rng.uniform(np.log(noise.low), np.log(noise.high)))
+    factor = np.exp(rng.uniform(-1, 1) * np.log(noise.spread))
+    level = own_noise(series) * np.sqrt((1 - dose) / dose) * factor
     share = rng.uniform(0, noise.electronic_share)
     total = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
     for images, variance in ((series.quantum, 1 - share), (series.electronic, share)):
@@ -161,10 +182,11 @@ def evaluation_pairs(
     """(degraded, reference) of every slice, (H, W) float32 HU; always the same, of the first cached draw."""
     k = next(i for i, kernel in enumerate(KERNELS) if kernel == protocol.kernel) * DRAWS
     a = protocol.dose_fraction
+    full_dose_noise = own_noise(series) if protocol.full_dose_noise_hu is None else protocol.full_dose_noise_hu
     for number in range(len(series.hu)):
         quantum = float(series.quantum_sd[number, k])
         electronic = float(series.electronic_sd[number, k]) * protocol.electronic_noise
-        photons = photons_for_noise(quantum**2, electronic**2, protocol.full_dose_noise_hu)
+        photons = photons_for_noise(quantum**2, electronic**2, full_dose_noise)
         # cached noise has deviation 1: these weights are those of imaging.low_dose.added_noise times the deviations
         quantum *= np.sqrt((1 - a) / a / photons)
         electronic *= np.sqrt(1 - a * a) / a / photons

@@ -31,7 +31,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from imaging.metrics import SOFT_TISSUE, measure
-from training.datasets import DoseProtocol, NoiseRange, evaluation_pairs, patches
+from training.datasets import DoseProtocol, DoseRange, evaluation_pairs, patches
 from training.errors import IncompatibleRun
 from training.pairs import PreparedSeries
 from training.recipes import DOMAINS, Loss, parse_model_name
@@ -63,7 +63,7 @@ class FitSettings:
     precision: str = "mixed_bfloat16"
     seed: int = 0
     network: UNetConfig = field(default_factory=UNetConfig)
-    noise: NoiseRange = field(default_factory=NoiseRange)
+    noise: DoseRange = field(default_factory=DoseRange)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as written to settings.json and the manifest."""
@@ -73,7 +73,7 @@ class FitSettings:
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> FitSettings:
         network = UNetConfig(tuple(plain["network"]["widths"]), plain["network"]["blocks"])
-        return cls(**{**plain, "network": network, "noise": NoiseRange(**plain["noise"])})
+        return cls(**{**plain, "network": network, "noise": DoseRange(**plain["noise"])})
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
     assert "ramp kernel" in table
     assert "1 patients, 3 slices" in table
     evaluation = json.loads((run / "evaluation.json").read_text())
-    assert len(evaluation["scores"]) == 2 * SLICES * 5
+    assert len(evaluation["scores"]) == 3 * SLICES * 5
 
     credits_file = tmp_path / "credits.toml"
     credits_file.write_text('[train]\ncollection = "Phantoms"\nlicence = "none needed"\n')

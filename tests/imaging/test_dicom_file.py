@@ -185,6 +185,12 @@ def test_an_element_that_is_cut_off_says_so(make_file):
         read_dicom(cut, limits=LIMITS)
 
 
+@pytest.mark.parametrize("end", [b"\xff" * 51, explicit(0x0040, 0x0275, b"SQ", b"")[:-4] + b"\xff" * 4 + ITEM])
+def test_an_end_inside_of_a_sequence_is_no_empty_data_set(header, end):
+    with pytest.raises(NotAnImage, match="truncated|cut off"):
+        read_dicom(header + end, limits=LIMITS)
+
+
 def test_raw_values_are_the_bytes_of_the_file(make_file):
     dataset = read_dicom(make_file(PatientID="P1  "), limits=LIMITS)
     assert dataset.PatientID == "P1"

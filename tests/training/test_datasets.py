@@ -6,9 +6,10 @@ import pytest
 from imaging.low_dose import RAMP, SOFT, noise_region
 from training.datasets import (
     DoseProtocol,
-    NoiseRange,
+    DoseRange,
     check_roles,
     evaluation_pairs,
+    own_noise,
     patches,
     role_folder,
     standard_protocols,
@@ -22,7 +23,7 @@ def _batches(series, noise, seed=0, **options):
 
 
 def test_patches_have_their_shape_and_repeat_with_the_seed(prepared):
-    one, two, other = (_batches(prepared(), NoiseRange(), seed) for seed in (1, 1, 2))
+    one, two, other = (_batches(prepared(), DoseRange(), seed) for seed in (1, 1, 2))
     assert len(one) == 3
     for degraded, reference in one:
         assert degraded.shape == reference.shape == (8, 48, 48, 1)
@@ -33,32 +34,40 @@ def test_patches_have_their_shape_and_repeat_with_the_seed(prepared):
 
 def test_the_reference_is_a_patch_of_the_series_in_some_orientation(prepared):
     series = prepared()
-    _, reference = _batches(series, NoiseRange(), steps=1, batch=4)[0]
+    _, reference = _batches(series, DoseRange(), steps=1, batch=4)[0]
     flat = np.asarray(series.hu).reshape(-1)
     assert np.isin(reference, flat).all()
 
 
 def test_degraded_and_reference_are_turned_alike(prepared):
-    noise = NoiseRange(low_hu=0.01, high_hu=0.011)
+    noise = DoseRange(low=0.998, high=0.999)
     for degraded, reference in _batches(prepared(), noise):
         assert np.abs(degraded - reference).max() < 5  # anatomy that was turned apart would differ by hundreds
 
 
-def test_the_noise_level_is_in_the_asked_range_and_some_patches_stay_clean(prepared):
-    noise = NoiseRange(low_hu=20, high_hu=40, clean_share=0.25)
+def test_the_noise_is_that_of_the_dose_and_some_patches_stay_clean(prepared):
+    series = prepared()
+    noise = DoseRange(low=0.02, high=0.05, spread=1.2, clean_share=0.25)
     levels = []
-    for degraded, reference in _batches(prepared(), noise, steps=40, size=64):
+    for degraded, reference in _batches(series, noise, steps=40, size=64):
         for before, after in zip(reference[..., 0], degraded[..., 0], strict=True):
             mask = (before > -20) & (before < 120)
             if mask.sum() > 800:
                 levels.append((after - before)[mask].std())
     levels = np.array(levels)
-    noisy = levels[levels > 0]
+    noisy = levels[levels > 0] / own_noise(series)
     assert 0.15 < np.mean(levels == 0) < 0.35
-    # a patch's level scatters about the slice's
-    assert 25 < np.median(noisy) < 32
-    assert np.percentile(noisy, 2) > 10
-    assert np.percentile(noisy, 98) < 60
+    # sqrt((1 - a) / a) runs from 4.4 to 7, times up to 1.2 either way; a patch's level scatters about the slice's
+    assert 4.5 < np.median(noisy) < 6.5
+    assert np.percentile(noisy, 5) > 2
+    assert np.percentile(noisy, 95) < 11
+
+
+def test_a_quarter_of_the_own_dose_triples_the_variance(prepared):
+    series = prepared()
+    degraded, reference = next(iter(evaluation_pairs(series, DoseProtocol(0.25, electronic_noise=0.0))))
+    level = (degraded - reference)[noise_region(reference)].std()
+    assert level == pytest.approx(np.sqrt(3) * series.noise_hu, rel=0.02)
 
 
 @pytest.mark.parametrize("kernel", [SOFT, RAMP])
@@ -87,8 +96,9 @@ def test_electronic_noise_makes_low_doses_worse(prepared):
 def test_standard_protocols_say_what_they_are():
     labels = [protocol.label for protocol in standard_protocols(0.25)]
     assert labels == [
+        "0.25 of the scan's own dose, soft kernel, electronic noise 4 photons",
+        "0.25 of the scan's own dose, ramp kernel, electronic noise 4 photons",
         "0.25 of a dose with 15 HU noise, soft kernel, electronic noise 4 photons",
-        "0.25 of a dose with 25 HU noise, ramp kernel, electronic noise 4 photons",
     ]
 
 

@@ -1,0 +1,1 @@
+"""Measurements of this program, each of things side by side in one run: `make bench`."""

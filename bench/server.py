@@ -1,0 +1,79 @@
+"""A server process to measure: started, awaited, and ended by its own id.
+
+store --serving--> URL, process id, seconds from start to ready
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+START_TIMEOUT_S = 120.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `clearslice serve`.
+
+    Attributes:
+        url: its address.
+        process: its id.
+        start_seconds: from start to ready.
+    """
+
+    url: str
+    process: int
+    start_seconds: float
+
+    def cpu_seconds(self) -> float:
+        """CPU time so far, all threads together (Linux: proc(5), fields 14 and 15 of stat)."""
+        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def precision_of(self, name: str, version: int) -> str:
+        """In which precision it computes a model version that is loaded."""
+        versions = httpx.get(f"{self.url}/v1/models/{name}").json()["versions"]
+        return next(str(each["precision"]) for each in versions if each["version"] == version)
+
+
+@contextlib.contextmanager
+def serving(store: Path | None) -> Iterator[Server]:
+    """Serves `store` over the shipped models on a free loopback port.
+
+    Raises:
+        SystemExit: it did not become ready.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "clearslice.main", "serve", "--port", str(port), "--log-level", "error"]
+    if store is not None:
+        command += ["--store", str(store)]
+    begin = time.monotonic()
+    with subprocess.Popen(command) as process:  # noqa: S603 - our own program
+        try:
+            while not _is_ready(url):
+                if process.poll() is not None or time.monotonic() - begin > START_TIMEOUT_S:
+                    raise SystemExit("the server did not become ready; its log is above")
+                time.sleep(POLL_S)
+            yield Server(url, process.pid, time.monotonic() - begin)
+        finally:
+            process.terminate()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/v2/health/ready").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
