@@ -4,6 +4,8 @@
                                    |
                                    +-- no image, or no CT slice: skipped      error: failed
 
+    outcomes --unequal--> jobs of series in which some slices left the source's encoding, once more, all as HU
+
 Every output is written beside its place, flushed to the disk and renamed, so that a file is there whole or not at all.
 """
 
@@ -11,8 +13,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -57,12 +59,21 @@ class FileJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: `reason` when it was skipped or failed, `scores` when there was a reference."""
+    """What became of a job.
+
+    Attributes:
+        reason: why it was skipped or failed.
+        scores: when there was a reference.
+        series: SeriesInstanceUID of a DICOM source that was restored.
+        reencoded: as `pipeline.Encoded` says.
+    """
 
     job: FileJob
     status: Literal["restored", "skipped", "failed"]
     reason: str = ""
     scores: list[dict[str, Any]] | None = None
+    series: str = ""
+    reencoded: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ class Recipe:
         begun: SeriesDate and SeriesTime of all derived series, aware.
         overwrite: whether outputs may be replaced.
         models_taking: names of models by unit, for messages.
+        as_hounsfield: as `pipeline.SeriesContext` says.
     """
 
     restorer: Restorer
@@ -88,6 +100,7 @@ class Recipe:
     begun: datetime
     overwrite: bool
     models_taking: Callable[[Unit], list[str]]
+    as_hounsfield: bool = False
 
 
 def plan(source: Path, target: Path) -> list[FileJob]:
@@ -119,7 +132,7 @@ def run_job(job: FileJob, recipe: Recipe, reference: bytes | None = None) -> Out
         why = _no_slice(job.source, data)
         if why is not None:
             return Outcome(job, "skipped", why)
-        encoded, scores = restore_bytes(data, recipe, wanted=job.wanted, reference=reference)
+        outcome, encoded = _restore(job, data, recipe, reference)
         write_new(job.target, encoded, overwrite=recipe.overwrite)
     except UnsuitableImage as error:
         status: Literal["skipped", "failed"] = "skipped" if _not_a_ct_slice(job.source, recipe.limits) else "failed"
@@ -128,19 +141,28 @@ def run_job(job: FileJob, recipe: Recipe, reference: bytes | None = None) -> Out
         return Outcome(job, "failed", str(error))
     except OSError as error:
         return Outcome(job, "failed", f"{error.strerror or error}")
-    return Outcome(job, "restored", scores=scores)
+    return outcome
 
 
-def restore_bytes(
-    data: bytes, recipe: Recipe, *, wanted: Format | None, reference: bytes | None = None
-) -> tuple[bytes, list[dict[str, Any]] | None]:
-    """The restored file of a file, and its metrics when there is a reference.
+def unequal(outcomes: Sequence[Outcome]) -> list[int]:
+    """Indices of the DICOM slices that kept their encoding while others of their series could not."""
+    wide = {outcome.series for outcome in outcomes if outcome.reencoded}
+    return [index for index, outcome in enumerate(outcomes) if outcome.series in wide and not outcome.reencoded]
+
+
+def as_hounsfield(recipe: Recipe) -> Recipe:
+    """The recipe by which those are made again."""
+    return replace(recipe, as_hounsfield=True, overwrite=True)
+
+
+def _restore(job: FileJob, data: bytes, recipe: Recipe, reference: bytes | None) -> tuple[Outcome, bytes]:
+    """What becomes of a job, and the restored file.
 
     Raises:
         ImagingError, ServiceError: as the steps of `service.pipeline`.
         WrongPlace: DICOM is wanted of an image that is none.
     """
-    version, restorer = recipe.restorer.version, recipe.restorer
+    version, restorer, wanted = recipe.restorer.version, recipe.restorer, job.wanted
     pipeline.check_rescale_given(data, recipe.rescale, version.manifest, models_taking=recipe.models_taking)
     rescale = None if reference is None and formats.sniff(data) == "dicom" else recipe.rescale
     image, truth = pipeline.decode_pair(data, reference, limits=recipe.limits, rescale=rescale)
@@ -155,12 +177,12 @@ def restore_bytes(
         wanted or image.format,
         derivation=pipeline.derivation_of(version, recipe.strength),
         conventions=recipe.conventions,
-        series=pipeline.SeriesContext(now=datetime.now(UTC).astimezone(), begun=recipe.begun),
+        series=pipeline.SeriesContext(datetime.now(UTC).astimezone(), recipe.begun, recipe.as_hounsfield),
     )
-    if truth is None:
-        return encoded.data, None
+    series = "" if image.dataset is None or encoded.format != "dicom" else text(image.dataset, "SeriesInstanceUID")
     images = {"restored": pixels, "degraded": image.pixels}
-    return encoded.data, score(images, truth.pixels, unit=image.unit)
+    scores = None if truth is None else score(images, truth.pixels, unit=image.unit)
+    return Outcome(job, "restored", scores=scores, series=series, reencoded=encoded.reencoded), encoded.data
 
 
 def write_new(target: Path, data: bytes, *, overwrite: bool) -> None:

@@ -134,7 +134,7 @@ class Engine:
                 async with self.versions.lease(version, deadline=time.monotonic() + PRELOAD_SECONDS):
                     pass
         except (ModelStoreError, ServiceError) as error:
-            self._fail(str(error))
+            self._fail(f"{error}; when that is repaired, restart the server")
         except Exception as error:  # noqa: BLE001 - a task nobody awaits: the reason must not vanish
             log_defect(error)
             self._fail("the models could not be loaded; the log says more")

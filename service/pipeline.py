@@ -43,6 +43,7 @@ class Encoded:
         data: the bytes.
         format: of the file.
         rescale: what turns the file's values into the image's unit, where the format itself does not say it.
+        reencoded: whether a DICOM file could not keep its source's encoding (`SeriesContext.as_hounsfield`).
         clipped: pixels beyond what a DICOM file can hold.
         notes: what was tolerated or repaired, without patient data.
     """
@@ -50,6 +51,7 @@ class Encoded:
     data: bytes
     format: Format
     rescale: Rescale | None = None
+    reencoded: bool = False
     clipped: int = 0
     notes: tuple[str, ...] = ()
 
@@ -64,12 +66,15 @@ class SeriesContext:
     """What the instances of one derived series share.
 
     Attributes:
-        begun: SeriesDate and SeriesTime, aware; None leaves them out.
         now: the moment of this instance, aware.
+        begun: SeriesDate and SeriesTime, aware; None leaves them out.
+        as_hounsfield: write HU themselves, because other instances of the series could not keep the source's encoding,
+            and all of one series have the same.
     """
 
     now: datetime
     begun: datetime | None = None
+    as_hounsfield: bool = False
 
 
 def decode_pair(
@@ -231,10 +236,19 @@ def encode(
     if wanted == "dicom":
         if image.dataset is None:
             raise ValueError(f"a {image.format} image has no DICOM data set to derive from")
-        derived = derive(image, pixels, derivation, conventions, now=series.now, series_begun=series.begun)
+        derived = derive(
+            image,
+            pixels,
+            derivation,
+            conventions,
+            now=series.now,
+            series_begun=series.begun,
+            as_hounsfield=series.as_hounsfield,
+        )
         rules.check(image.dataset, derived.dataset, padding=image.padding)
         data = write_instance(derived, image.dataset)
-        return Encoded(data, "dicom", clipped=derived.pixels.clipped, notes=derived.notes)
+        made = derived.pixels
+        return Encoded(data, "dicom", reencoded=made.reencoded, clipped=made.clipped, notes=derived.notes)
     if wanted == image.format:
         return Encoded(formats.encode(image, pixels), wanted, rescale=image.rescale)
     if wanted == "npy":

@@ -149,6 +149,7 @@ def configure_logging(level: str) -> None:
     """
     warnings.simplefilter("ignore")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    logging.getLogger("absl").setLevel(logging.WARNING)  # TensorFlow tells of metrics of its own that it cannot log
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -68,7 +68,7 @@ METRICS_BODY = _form(
     {
         "image": {**_FILE, "description": "The image to measure."},
         "reference": {**_FILE, "description": "What it is measured against."},
-        **_METRICS,
+        "metrics": {**_METRICS["metrics"], "description": f"Some of {', '.join(METRICS)}. Default: all."},
         **_RESCALE,
     },
     ["image", "reference"],
@@ -150,7 +150,7 @@ RECONSTRUCTION_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "One entry per contract."},
-    **problems(400, 408, 413, 415, 422, 429, 503, 504),
+    **problems(400, 408, 413, 415, 422, 429, 500, 503, 504),
 }
 
 MODEL_RESPONSES: dict[int | str, dict[str, Any]] = problems(400, 404, 503)

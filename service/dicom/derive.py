@@ -88,6 +88,7 @@ def derive(
     *,
     now: datetime,
     series_begun: datetime | None = None,
+    as_hounsfield: bool = False,
 ) -> Derived:
     """The derived instance of a single-frame CT image.
 
@@ -99,6 +100,7 @@ def derive(
         now: when, aware; for ContentDate and InstanceCreationDate.
         series_begun: SeriesDate and SeriesTime of all instances of the derived series; None leaves them out, since a
             single call knows of no other instances.
+        as_hounsfield: as `encode_pixels`.
 
     Raises:
         ValueError: `image` has no data set, `restored` does not fit it, or a moment is naive.
@@ -108,7 +110,7 @@ def derive(
         raise ValueError("the image has no DICOM data set")
     if now.tzinfo is None or (series_begun is not None and series_begun.tzinfo is None):
         raise ValueError("moments must have a time zone")
-    pixels = encode_pixels(image, restored)
+    pixels = encode_pixels(image, restored, as_hounsfield=as_hounsfield)
     kept = kept_elements(source)
     derived = FileDataset(io.BytesIO(), {}, None, FileMetaDataset(), is_implicit_VR=False, is_little_endian=True)
     derived.update(kept)
@@ -125,7 +127,7 @@ def derive(
     _set_times(derived, now, series_begun)
     _identify(derived, source, derivation)
     if pixels.reencoded:
-        notes.append("values outside of the source's encoding: written as 16 bits signed with slope 1, intercept 0")
+        notes.append("values outside of the source's encoding: the series is 16 bits signed with slope 1, intercept 0")
     if pixels.clipped:
         notes.append(f"{pixels.clipped} pixels beyond 16 bits were clipped")
     if pixels.moved:

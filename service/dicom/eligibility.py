@@ -1,9 +1,9 @@
 """May an instance be derived from this one? Asked before the network runs.
 
-    Dataset --(CT, HU, one energy, no localizer)--(identified)--(not burned in)--(not ours)--> yes
-                                       DerivationRefused
+    Dataset --(identified)--(one energy)--(not burned in)--(not ours)--> yes
+                              DerivationRefused
 
-`imaging.dicom_pixels` refuses what cannot be read at all; here stands what must not be derived although it can be read.
+`imaging.dicom_pixels` has refused what is no CT slice in HU; here stands what must not be derived although it is one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from pydicom import Dataset
-from pydicom.uid import CTImageStorage, JPEGExtended12Bit
+from pydicom.uid import JPEGExtended12Bit
 
 from imaging.dicom_attributes import text, values
 from service.dicom.identity import device_uid
@@ -38,17 +38,10 @@ MULTI_ENERGY_TYPES = frozenset(
 
 def check_source(source: Dataset, conventions: SiteConventions) -> None:
     """Raises DerivationRefused, with the reason, unless a derived instance may be made from `source`."""
-    if text(source, "SOPClassUID") != CTImageStorage:
-        raise DerivationRefused("SOPClassUID is not CT Image Storage, the only class that instances are derived from")
     for keyword in _NEEDED_UIDS:
         if not _UID.fullmatch(text(source, keyword)):
             raise DerivationRefused(f"{keyword} is missing or no UID; a derived instance must name its source")
-    rescale_type = text(source, "RescaleType")
-    if rescale_type not in ("", "HU"):
-        raise DerivationRefused(f"RescaleType is {rescale_type[:16]!r}; only Hounsfield units (HU) are restored")
     image_type = [str(value).strip().upper() for value in values(source, "ImageType")]
-    if "LOCALIZER" in image_type[2:3]:
-        raise DerivationRefused("the image is a localizer (ImageType value 3), a projection and no slice")
     if text(source, "MultienergyCTAcquisition").upper() == "YES" or MULTI_ENERGY_TYPES & set(image_type[3:4]):
         raise DerivationRefused("the image is a multi-energy map, whose values and noise the models were not made for")
     if text(source, "BurnedInAnnotation").upper() == "YES" and not conventions.allow_burned_in_annotation:

@@ -1,7 +1,7 @@
 """HU -> the stored values and attributes of a derived instance.
 
     restored HU --source's encoding--> fits? --yes--> padding back, collisions moved --> EncodedPixels
-                                         |no
+                                         |no, or another slice of the series did not
                                          +--> 16 bits signed, slope 1, intercept 0 --> the same
 
 Unchanged pixels keep their stored value in the source's encoding, so strength 0 never clips and changes nothing.
@@ -51,12 +51,13 @@ class EncodedPixels:
         return stored_values_to_bytes(self.values, self.encoding)
 
 
-def encode_pixels(image: Image, restored: NDArray[np.float32]) -> EncodedPixels:
+def encode_pixels(image: Image, restored: NDArray[np.float32], *, as_hounsfield: bool = False) -> EncodedPixels:
     """Stored values of a restored CT image.
 
     Args:
         image: with its data set.
         restored: (H, W) float32 in HU, finite.
+        as_hounsfield: leave the source's encoding in any case, because other instances of the series had to.
 
     Raises:
         ValueError: `image` has no data set, or `restored` is of another shape or dtype, or not finite.
@@ -65,6 +66,8 @@ def encode_pixels(image: Image, restored: NDArray[np.float32]) -> EncodedPixels:
         raise ValueError("the image has no DICOM data set")
     encoding = pixel_encoding(image.dataset)
     declared = padding_range(image.dataset)
+    if as_hounsfield:
+        return _reencoded(image, restored, declared)
     stored = to_stored_values(image, restored, low=encoding.low, high=encoding.high, dtype=encoding.dtype)
     if stored.clipped:
         return _reencoded(image, restored, declared)

@@ -110,6 +110,28 @@ def test_a_folder_is_mirrored_and_what_is_no_slice_is_told(run, tmp_path):
     assert derived[0].SeriesInstanceUID != pydicom.dcmread(source / "deep" / "slice0").SeriesInstanceUID
 
 
+def test_one_slice_that_leaves_its_encoding_takes_its_series_along(run, tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    dataset = pydicom.dcmread(CT)
+    for number, (series, highest) in enumerate([("1.2.1", 900), ("1.2.1", 32767), ("1.2.1", 900), ("1.2.2", 900)]):
+        dataset.SeriesInstanceUID, dataset.SOPInstanceUID = series, f"1.2.3.{number}"
+        pixels = dataset.pixel_array.copy()
+        pixels[64, 64] = highest
+        dataset.PixelData = pixels.tobytes()
+        dataset.save_as(source / f"{number}.dcm")
+    result = run(source, target)
+    assert "4 restored, 0 skipped, 0 failed" in result.output
+    derived = [pydicom.dcmread(target / name) for name in names(target)]
+    assert [str(instance.RescaleIntercept) for instance in derived] == ["0", "0", "0", "-1024"]
+    assert len({instance.SeriesInstanceUID for instance in derived}) == 2
+    for number, instance in enumerate(derived):
+        inside = instance.pixel_array != instance.PixelPaddingValue
+        hounsfield = instance.pixel_array.astype(int) + int(instance.RescaleIntercept)
+        expected = stored(source / f"{number}.dcm") - 1024 + OFFSET
+        np.testing.assert_array_equal(hounsfield[inside], expected[inside])
+
+
 def test_outputs_are_never_overwritten_unless_asked(run, tmp_path):
     target = tmp_path / "out.dcm"
     target.write_bytes(b"precious")

@@ -187,7 +187,7 @@ def test_an_element_that_is_cut_off_says_so(make_file):
 
 @pytest.mark.parametrize("end", [b"\xff" * 51, explicit(0x0040, 0x0275, b"SQ", b"")[:-4] + b"\xff" * 4 + ITEM])
 def test_an_end_inside_of_a_sequence_is_no_empty_data_set(header, end):
-    with pytest.raises(NotAnImage, match="truncated|cut off"):
+    with pytest.raises(NotAnImage, match=r"truncated|cut off"):
         read_dicom(header + end, limits=LIMITS)
 
 

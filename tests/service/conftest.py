@@ -2,13 +2,16 @@
 
 published -> ModelStore with ct-tiny@1 (HU, the default) and gray-tiny@1 (relative)
 serve(restorer, setting=...) -> Client: the app with those settings, started and ready
-ct_slice(...) -> the bytes of a synthetic CT instance; see `CtSlice` for what can be changed
+ct_slice(...) -> the bytes of a synthetic CT instance; see `make_ct` for what can be changed
+new_findings(source, derived) -> what dciodvfy finds in a derived instance and did not in its source
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import shutil
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -274,3 +277,30 @@ def ct_dataset() -> Callable[..., Dataset]:
 def ct_slice() -> Callable[..., bytes]:
     """(stored, attribute=...) -> the bytes of a synthetic CT instance."""
     return lambda *args, **kwargs: ct_bytes(make_ct(*args, **kwargs))
+
+
+KNOWN_FINDINGS = (
+    # DeviceUID is in the macro of PS3.3 C.12.1.1.5 since 2010; dciodvfy's tables are older
+    "Warning - Attribute is not present in standard DICOM IOD - (0x0018,0x1002) UI Device UID",
+    "Warning - Dicom dataset contains attributes not present in standard DICOM IOD - this is a Standard Extended SOP",
+)
+
+
+@pytest.fixture
+def new_findings(tmp_path: Path) -> Callable[[bytes, bytes], set[str]]:
+    """(source file, derived file) -> findings. dciodvfy exits 0 whatever it finds, so its output is read."""
+    program = shutil.which("dciodvfy")
+    if program is None:
+        pytest.skip("dciodvfy (Debian package dicom3tools) is not installed")
+
+    def findings(file: bytes) -> set[str]:
+        path = tmp_path / "instance.dcm"
+        path.write_bytes(file)
+        done = subprocess.run([program, str(path)], capture_output=True, text=True, errors="replace", check=False)
+        lines = (done.stdout + done.stderr).splitlines()
+        return {line.strip() for line in lines if "Error" in line or "Warning" in line}
+
+    def new(source: bytes, derived: bytes) -> set[str]:
+        return {line for line in findings(derived) - findings(source) if not line.startswith(KNOWN_FINDINGS)}
+
+    return new

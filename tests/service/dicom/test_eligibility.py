@@ -21,12 +21,9 @@ def contributor(serial, uid):
 
 
 REFUSED = {
-    "SOPClassUID": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"},
     "SOPInstanceUID": {"SOPInstanceUID": None},
     "SeriesInstanceUID": {"drop": ("SeriesInstanceUID",)},
     "StudyInstanceUID": {"StudyInstanceUID": ["1.2", "1.3"]},
-    "RescaleType": {"RescaleType": "MGML"},
-    "localizer": {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
     "multi-energy": {"MultienergyCTAcquisition": "YES"},
     "multi-energy map": {"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "EFF_ATOMIC_NUM"]},
     "CLEARSLICE_DICOM__ALLOW_BURNED_IN_ANNOTATION": {"BurnedInAnnotation": "YES"},
@@ -35,8 +32,6 @@ REFUSED = {
 
 ACCEPTED = {
     "plain": {},
-    "RescaleType HU": {"RescaleType": "HU"},
-    "RescaleType empty": {"RescaleType": None},
     "one energy": {"MultienergyCTAcquisition": "NO"},
     "no text in the pixels": {"BurnedInAnnotation": "NO"},
     "no image type": {"drop": ("ImageType",)},
