@@ -46,6 +46,7 @@ def evaluate(
 
     with expected_errors(TrainingError, ImagingError, ModelStoreError, OSError):
         from training.datasets import check_roles, role_folder, standard_protocols
+        from training.differences import render_differences
         from training.evaluate import evaluate as evaluate_methods
         from training.evaluate import render_markdown, summarise, to_json
         from training.pairs import prepare
@@ -62,7 +63,7 @@ def evaluate(
             protocols = [protocol for fraction in dose or [0.25] for protocol in standard_protocols(fraction)]
             scores = evaluate_methods({name: restore}, roles["report"], roles["tune"], protocols, progress=advance)
         rows = summarise(scores)
-        table = render_markdown(rows)
+        table = f"{render_markdown(rows)}\n{render_differences(scores, name)}"
         typer.echo(table)
         place = out or folder
         if place is not None:

@@ -76,6 +76,7 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
     assert "soft kernel" in table
     assert "ramp kernel" in table
     assert "1 patients, 3 slices" in table
+    assert "ct-l2 minus" in table
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert len(evaluation["scores"]) == 3 * SLICES * 5
 
