@@ -14,7 +14,7 @@ from model_store.restorer import load_restorer
 from model_store.store import ModelStore
 
 SPACING = (0.7, 0.7)
-CROP = np.s_[110:410, 70:430]
+CROP = np.s_[95:415, 30:482]
 
 
 def main() -> None:

@@ -136,7 +136,9 @@ class Settings(BaseSettings):
         description="A run on the device that takes longer is stuck: the service then reports itself not ready.",
     )
     codec_threads: Annotated[int, Field(ge=1)] = Field(
-        default=min(4, os.cpu_count() or 1), description="Threads that decode and encode, beside the event loop."
+        default=max(1, min(4, (os.cpu_count() or 1) // 2)),
+        description="Threads that decode and encode, beside the event loop. Default: half the cores, at most 4; without"
+        " a GPU the model wants all of them, and every other thread takes from it.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level of the JSON log lines on standard error."
