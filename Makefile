@@ -37,7 +37,7 @@ format: $(DEVELOPMENT)  ## let ruff fix what it can
 bench: $(DEVELOPMENT)  ## measure the service beside its model, as ratios in one run; writes docs/benchmarks/
 	.venv/bin/python -m bench.serve --write
 
-models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (hours; resumes)
+models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (an hour on two cores; resumes)
 	.venv/bin/clearslice train ct-l2 --data $(DATA) --run runs/ct-l2
 	.venv/bin/clearslice evaluate runs/ct-l2 --data $(DATA)
 	.venv/bin/clearslice export runs/ct-l2 --store model_store/published --credits training/credits.toml --label stable

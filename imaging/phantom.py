@@ -56,7 +56,7 @@ def trunk(
     region: Literal["chest", "abdomen"] = "abdomen",
     metal: bool = False,
 ) -> NDArray[np.float32]:
-    """A noise-free slice, (H, W) float32 in HU, -1000 (air) to about 1400 (cortical bone), 3071 with metal.
+    """A noise-free slice, (H, W) float32 in HU, -1000 (air) to about 1000 (cortical bone), 3071 with metal.
 
     Args:
         shape: (H, W), any size.

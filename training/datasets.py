@@ -65,12 +65,19 @@ class DoseProtocol:
             have given at that fraction of the dose it used.
         kernel: one of `imaging.low_dose.KERNELS`.
         electronic_noise: photons per ray.
+
+    Raises:
+        ValueError: `dose_fraction` lies outside (0, 1].
     """
 
     dose_fraction: float = 0.25
     full_dose_noise_hu: float | None = None
     kernel: Kernel = SOFT
     electronic_noise: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dose_fraction <= 1:
+            raise ValueError(f"dose_fraction must lie in (0, 1], not {self.dose_fraction}")
 
     @property
     def label(self) -> str:
@@ -121,6 +128,19 @@ def check_roles(roles: Mapping[str, Sequence[PreparedSeries]]) -> None:
             other = seen.setdefault(each.patient, role)
             if other != role:
                 raise NoTrainingData(f"the patient of series {each.name!r} is in both roles, {other} and {role}")
+
+
+def check_fit_series(series: Sequence[PreparedSeries], size: int) -> None:
+    """Raises `NoTrainingData` when there is no series, or one with slices smaller than a patch of `size` x `size`."""
+    if not series:
+        raise NoTrainingData(f"there is no series to fit: the data has no folder {ROLE_FOLDERS['fit']}/")
+    for each in series:
+        height, width = each.hu.shape[1:]
+        if min(height, width) < size:
+            raise NoTrainingData(
+                f"series {each.name!r} has slices of {height} x {width} pixels, smaller than a patch of {size};"
+                " choose a smaller --patch"
+            )
 
 
 def patches(

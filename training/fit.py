@@ -31,7 +31,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from imaging.metrics import SOFT_TISSUE, measure
-from training.datasets import DoseProtocol, DoseRange, evaluation_pairs, patches
+from training.datasets import DoseProtocol, DoseRange, check_fit_series, evaluation_pairs, patches
 from training.errors import IncompatibleRun
 from training.pairs import PreparedSeries
 from training.recipes import DOMAINS, Loss, parse_model_name
@@ -55,7 +55,7 @@ class FitSettings:
     """
 
     model: str
-    epochs: int = 10
+    epochs: int = 20
     steps: int = 300
     batch: int = 32
     patch: int = 96
@@ -108,9 +108,11 @@ def fit(
 
     Raises:
         UnknownRecipe: `settings.model` names none.
+        NoTrainingData: `fit_series` is empty, or holds slices smaller than a patch.
         IncompatibleRun: `run` holds a run with other settings.
     """
     domain, recipe = parse_model_name(settings.model)
+    check_fit_series(fit_series, settings.patch)
     keras.utils.set_random_seed(settings.seed)
     unit = DOMAINS[domain]
     model = build_unet(settings.network, unit, dtype=settings.precision)

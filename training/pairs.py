@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.dicom_file import looks_like_dicom
 from imaging.low_dose import KERNELS, line_integrals, noise_basis, noise_region
 from imaging.noise import global_noise_level
 from imaging.series import CtSeries, read_series
@@ -43,6 +44,7 @@ THIN_SLICE_MM = 2.0
 """Up to this thickness neighbouring slices show the same anatomy, and their mean is a cleaner target."""
 
 _AVERAGED_SLICES = 3
+_DICOM_PREFIX = 132  # bytes that tell a DICOM file: preamble and magic
 _CONTIGUOUS = 1.3  # neighbours are averaged only where their distance is at most this many slice thicknesses
 
 
@@ -100,7 +102,7 @@ def prepare(
     """Reads series and makes (or finds) their cached noise.
 
     Args:
-        paths: folders and zip files of DICOM; a folder's zip files count as one series source each.
+        paths: folders and zip files of DICOM; a folder's zip files and folders are read one by one.
         cache: a folder of ours; made when missing. A series is found again by its pixels and the settings here.
         seed: of the cached noise.
         average: False takes every slice as it is (evaluation), True averages thin ones and leaves noisy series out.
@@ -109,7 +111,7 @@ def prepare(
         notice: told what was left out, and why.
 
     Raises:
-        NoTrainingData: no usable series.
+        NoTrainingData: no usable series, or DICOM files beside zip files.
     """
     prepared = []
     for series in _all_series(paths):
@@ -135,9 +137,33 @@ def prepare(
 
 def _all_series(paths: Iterable[Path]) -> Iterator[CtSeries]:
     for path in paths:
-        sources = sorted(path.glob("*.zip")) if path.is_dir() else [path]
-        for source in sources or [path]:
+        for source in _sources(path):
             yield from read_series(source)
+
+
+def _sources(path: Path) -> list[Path]:
+    """What is read on its own below `path`: its zip files and folders with DICOM, or `path` itself if it has neither.
+
+    Raises:
+        NoTrainingData: loose DICOM files lie beside zip files; reading only one kind would lose the other silently.
+    """
+    if not path.is_dir():
+        return [path]
+    entries = sorted(path.iterdir())
+    zips = [entry for entry in entries if entry.suffix == ".zip"]
+    if any(_is_dicom(entry) for entry in entries):
+        if zips:
+            raise NoTrainingData(f"{path} holds DICOM files beside zip files; move them into a folder of their own")
+        return [path]
+    folders = [entry for entry in entries if entry.is_dir() and any(_is_dicom(file) for file in entry.rglob("*"))]
+    return sorted(zips + folders) or [path]
+
+
+def _is_dicom(file: Path) -> bool:
+    if not file.is_file() or file.name == "DICOMDIR":  # which only lists the others
+        return False
+    with file.open("rb") as stream:
+        return looks_like_dicom(stream.read(_DICOM_PREFIX))
 
 
 def _median_noise(volume: NDArray[np.float32]) -> float:

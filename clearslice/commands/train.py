@@ -24,7 +24,7 @@ def train(
     run: Annotated[
         Path | None, typer.Option(help="Folder of the run; default runs/NAME. An existing run resumes.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes of --steps batches.")] = 10,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of --steps batches.")] = 20,
     steps: Annotated[int, typer.Option(min=1, help="Batches an epoch.")] = 300,
     batch: Annotated[int, typer.Option(min=1, help="Patches a batch.")] = 32,
     patch: Annotated[int, typer.Option(min=16, help="Side of a patch in pixels.")] = 96,

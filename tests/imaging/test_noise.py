@@ -28,3 +28,17 @@ def test_without_soft_tissue_there_is_no_level():
 
 def test_a_constant_image_has_no_noise():
     assert global_noise_level(np.full((64, 64), 40, np.float32)) == 0
+
+
+def test_edges_and_bone_do_not_raise_the_level():
+    rng = np.random.default_rng(6)
+    hu = trunk((320, 320), (1.2, 1.2), rng, region="chest")
+    hu += rng.normal(0, 20, hu.shape).astype(np.float32)
+    assert global_noise_level(hu) == pytest.approx(20, rel=0.05)  # the deviation of the whole image is some 500
+
+
+@pytest.mark.parametrize(("side", "known"), [(28, False), (29, True)])
+def test_five_hundred_pixels_of_soft_tissue_are_enough(side, known):
+    """Three pixels of each edge are not counted: 28 leaves 22 x 22 = 484 pixels, 29 leaves 529."""
+    hu = np.random.default_rng(0).normal(40, 8, (side, side)).astype(np.float32)
+    assert np.isfinite(global_noise_level(hu)) == known
