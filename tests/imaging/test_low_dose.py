@@ -90,7 +90,7 @@ def test_back_projection_agrees_with_scikit_image(kernel, filter_name, side):
     sinogram = radon(image, angles, circle=True)
     reference = iradon(sinogram, angles, circle=True, filter_name=filter_name)
     bins = round(side * BINS_PER_PIXEL)
-    across = (np.arange(bins) + 0.5) / BINS_PER_PIXEL - 0.5
+    across = (np.arange(bins) - (bins - 1) / 2) / BINS_PER_PIXEL + (side - 1) / 2  # both share their middle
     fine = ndimage.map_coordinates(sinogram, np.meshgrid(across, np.arange(views), indexing="ij"), order=3).T
     filtered = low_dose._filter(np.ascontiguousarray(fine[..., None], np.float32), [kernel], pixel_mm=1.0)
     ours = low_dose._backproject(filtered, side)[0]
@@ -116,7 +116,7 @@ def test_two_whole_scans_differ_by_the_added_noise(monkeypatch):
     y, x = np.meshgrid(*2 * [(np.arange(side) - side // 2) * mm], indexing="ij")
 
     def scan(fraction):
-        """Noise of one scan in HU: counts -> logarithm -> filtered back-projection, interpolated on an 8 x finer grid."""
+        """Noise of one scan in HU: counts -> logarithm -> filter, 8 x finer bins -> back-projection."""
         expected = fraction * photons * np.exp(-p)
         counts = rng.poisson(expected) + rng.normal(0, electronic, p.shape)
         frequency = np.fft.rfftfreq(512, pitch)

@@ -52,23 +52,23 @@ def _at(hu, x, y, side=2):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
-    ("region", "x", "y", "low", "high"),
+    ("region", "place", "low", "high"),
     [
-        ("abdomen", 0.0, 0.62, 100, 340),  # marrow of the vertebra
-        ("abdomen", 0.0, 0.80, 15, 35),  # spinal canal
-        ("abdomen", -0.03, 0.31, 130, 230),  # aorta
-        ("abdomen", -0.40, 0.40, 75, 180),  # liver or kidney
-        ("abdomen", 0.33, 0.45, 150, 190),  # kidney
-        ("abdomen", 0.55, 0.05, 90, 130),  # spleen
-        ("abdomen", 0.22, -0.42, -1000, -960),  # gas in the stomach
-        ("abdomen", 0.0, -0.96, -115, -85),  # fat under the skin
-        ("chest", 0.08, -0.22, 55, 130),  # heart
-        ("chest", 0.0, -0.96, -115, -85),
+        ("abdomen", (0.0, 0.62), 100, 340),  # marrow of the vertebra
+        ("abdomen", (0.0, 0.80), 15, 35),  # spinal canal
+        ("abdomen", (-0.03, 0.31), 130, 230),  # aorta
+        ("abdomen", (-0.40, 0.40), 75, 180),  # liver or kidney
+        ("abdomen", (0.33, 0.45), 150, 190),  # kidney
+        ("abdomen", (0.55, 0.05), 90, 130),  # spleen
+        ("abdomen", (0.22, -0.42), -1000, -960),  # gas in the stomach
+        ("abdomen", (0.0, -0.96), -115, -85),  # fat under the skin
+        ("chest", (0.08, -0.22), 55, 130),  # heart
+        ("chest", (0.0, -0.96), -115, -85),
     ],
 )
-def test_tissues_are_where_anatomy_has_them(region, x, y, low, high, seed):
+def test_tissues_are_where_anatomy_has_them(region, place, low, high, seed):
     hu = trunk((400, 400), (1.0, 1.0), np.random.default_rng(seed), region=region)
-    assert low <= _at(hu, x, y) <= high
+    assert low <= _at(hu, *place) <= high
 
 
 def test_lungs_lie_on_both_sides_and_screws_in_the_vertebra():

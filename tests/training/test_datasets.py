@@ -3,7 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imaging.low_dose import RAMP, SOFT, noise_region
+from imaging.low_dose import (
+    KERNELS,
+    RAMP,
+    SOFT,
+    added_noise,
+    calibrate,
+    line_integrals,
+    noise_basis,
+    noise_region,
+)
 from training.datasets import (
     DoseProtocol,
     DoseRange,
@@ -15,6 +24,7 @@ from training.datasets import (
     standard_protocols,
 )
 from training.errors import NoTrainingData
+from training.pairs import DRAWS, PreparedSeries
 
 
 def _batches(series, noise, seed=0, **options):
@@ -116,3 +126,89 @@ def test_roles_are_folders(tmp_path):
     assert role_folder(tmp_path, "fit") is None
     with pytest.raises(NoTrainingData, match="does not exist"):
         role_folder(tmp_path / "nowhere", "fit")
+
+
+def _series(hu, noise_hu=10.0):
+    """Noise images of +1 and -1 that are orthogonal over every 2 x 2 pixels: a patch's RMS is then its level exactly."""
+    count, height, width = hu.shape
+    rows, columns = 1 - 2 * (np.arange(height) % 2)[:, None], 1 - 2 * (np.arange(width) % 2)[None, :]
+    quantum = np.stack([np.ones((height, width)), rows * np.ones((1, width))] * len(KERNELS)).astype(np.float16)
+    electronic = np.stack([columns * np.ones((height, 1)), rows * columns] * len(KERNELS)).astype(np.float16)
+    ones = np.ones((count, len(quantum)), np.float32)
+    noises = (np.broadcast_to(noise, (count, *noise.shape)) for noise in (quantum, electronic))
+    return PreparedSeries("s", "p", (1.0, 1.0), noise_hu, hu, *noises, ones, ones)
+
+
+def test_levels_are_log_uniform_in_dose_and_shares_are_kept():
+    series = _series(np.zeros((1, 8, 8), np.float32))
+    noise = DoseRange(low=0.05, high=0.9, spread=1.0, electronic_share=0.4, clean_share=0)
+    pairs = _batches(series, noise, size=8, batch=50, steps=40)
+    added = np.concatenate([degraded - reference for degraded, reference in pairs])[..., 0].astype(np.float64)
+    variance = np.mean(added**2, axis=(1, 2))
+    dose = 1 / (1 + variance / series.noise_hu**2)  # from variance = n^2 (1 - a) / a
+    place = (np.log(dose) - np.log(0.05)) / (np.log(0.9) - np.log(0.05))
+    assert place.min() > -1e-3
+    assert place.max() < 1 + 1e-3
+    np.testing.assert_allclose(np.quantile(place, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.05)
+    # the electronic images change sign from column to column, or row to row once turned; the quantum ones do in one of both
+    mean, rows, columns, both = (
+        np.mean(added * sign, axis=(1, 2)) ** 2
+        for sign in (1, 1 - 2 * (np.arange(8) % 2)[:, None], 1 - 2 * (np.arange(8) % 2)[None, :], _checks(8))
+    )
+    np.testing.assert_allclose(mean + rows + columns + both, variance, rtol=1e-3)  # nothing else was added
+    # `both` is electronic whatever the turn: uniform shares up to 0.4 average 0.2, half of it in either image
+    assert np.mean(both / variance) == pytest.approx(0.1, abs=0.015)
+    assert (both / variance).max() < 0.4 + 1e-3
+
+
+def _checks(size):
+    return (1 - 2 * (np.arange(size) % 2))[:, None] * (1 - 2 * (np.arange(size) % 2))[None, :]
+
+
+def test_the_spread_widens_the_levels_by_its_factor():
+    series = _series(np.zeros((1, 8, 8), np.float32))
+    noise = DoseRange(low=0.5, high=0.5, spread=1.7, clean_share=0)
+    added = np.concatenate([d - r for d, r in _batches(series, noise, size=8, batch=50, steps=20)])
+    factor = np.sqrt(np.mean(added[..., 0].astype(np.float64) ** 2, axis=(1, 2))) / series.noise_hu
+    assert 1 / 1.7 - 1e-3 < factor.min() < 0.62
+    assert 1.6 < factor.max() < 1.7 + 1e-3
+
+
+def test_all_eight_orientations_come_and_all_slices_too():
+    hu = np.arange(3 * 16, dtype=np.float32).reshape(3, 4, 4)
+    seen = set()
+    for _, reference in _batches(_series(hu), DoseRange(), size=4, batch=50, steps=10):
+        seen |= {patch.tobytes() for patch in reference}
+    turned = [np.rot90(image, turns) for image in hu for turns in range(4)]
+    assert seen == {patch.tobytes() for image in turned for patch in (image, image[:, ::-1])}
+
+
+def test_patches_of_air_are_few_but_there():
+    hu = np.full((1, 64, 64), -1000, np.float32)
+    hu[:, :, :16] = 0  # three of four places hold air only
+    patches = np.concatenate([r for _, r in _batches(_series(hu), DoseRange(), size=8, batch=50, steps=20)])
+    body = np.mean(patches > -800, axis=(1, 2, 3))
+    air = np.mean(body < 0.25)
+    # without the rule 0.73 would be air; of the draws that are, one in ten is kept
+    assert air == pytest.approx(0.73 * 0.1 / (0.27 + 0.73 * 0.1), abs=0.06)
+
+
+def test_evaluation_is_the_physics_of_low_dose(prepared):
+    """Cached, scaled and in float16, or computed afresh by `imaging.low_dose` with the cache's seed: the same noise."""
+    series, protocol = prepared(), DoseProtocol(0.2, full_dose_noise_hu=14.0, kernel=SOFT, electronic_noise=30.0)
+    hu = np.asarray(series.hu[1])
+    kernels = [kernel for kernel in KERNELS for _ in range(DRAWS)]
+    basis = noise_basis(
+        line_integrals(hu, series.spacing), hu.shape, series.spacing, kernels, np.random.default_rng((0, 1))
+    )
+    draw = kernels.index(SOFT)
+    photons = calibrate(hu, basis, noise_hu=14.0, electronic_noise=30.0, draw=draw)
+    expected = added_noise(basis, dose_fraction=0.2, photons=photons, electronic_noise=30.0, draw=draw)
+    degraded, reference = list(evaluation_pairs(series, protocol))[1]
+    np.testing.assert_allclose(degraded - reference, expected, atol=0.002 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dose_fraction", [0.0, -0.5, 1.5, float("nan")])
+def test_dose_fractions_that_are_none_are_refused(dose_fraction):
+    with pytest.raises(ValueError, match="dose_fraction must lie in"):
+        DoseProtocol(dose_fraction)

@@ -108,3 +108,35 @@ def test_an_unfinished_run_is_refused(prepared, tmp_path):
     with pytest.raises(IncompatibleRun, match="finished 1 of 2 epochs; resume"):
         export(tmp_path / "run", store)
     assert store.names() == []
+
+
+def test_both_signatures_read_the_same_variables(exported):
+    """Not two copies that could drift apart: a change of the stored weights moves both answers."""
+    import tensorflow as tf  # noqa: PLC0415 - heavy
+
+    _, version = exported
+    loaded = tf.saved_model.load(str(version.path))
+    image = tf.constant(golden_image())
+    before = {
+        name: loaded.signatures[name](image=image)["restored"].numpy() for name in ("serving_default", "bfloat16")
+    }
+    for variable in loaded.weights:
+        variable.assign(tf.zeros_like(variable))
+    for name, answer in before.items():
+        after = loaded.signatures[name](image=image)["restored"].numpy()
+        np.testing.assert_array_equal(after, image)  # without weights a residual network is the identity
+        assert np.abs(answer - after).max() > 0.01
+
+
+def test_a_series_without_credit_says_so(exported):
+    run, _ = exported
+    model, settings = load_run(run)
+    data = [{"series": "a1", "patient": "a", "slices": 2}]
+    (source,) = module._draft(model, settings, [], data, {}).training_data
+    assert (source.collection, source.licence) == ("not stated", "not stated")
+
+
+def test_another_backend_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(module.keras.backend, "backend", lambda: "jax")
+    with pytest.raises(IncompatibleRun, match="KERAS_BACKEND=tensorflow"):
+        export(tmp_path, ModelStore(tmp_path / "store", published=None))

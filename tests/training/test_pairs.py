@@ -1,5 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -65,14 +73,57 @@ def test_the_cache_is_found_again_and_does_not_depend_on_the_number_of_processes
     np.testing.assert_array_equal(again.hu, series.volume)
 
 
-def test_a_killed_preparation_is_not_taken_for_a_finished_one(monkeypatch, tmp_path, ct_series):
-    def killed(*_args, **_kwargs):
-        raise KeyboardInterrupt
+def test_other_pixels_or_another_seed_are_another_cache(monkeypatch, tmp_path, ct_series):
+    one, two = ct_series(seed=3, slices=1), ct_series(seed=4, slices=1)
+    made = [_prepare(monkeypatch, tmp_path, *arguments)[0] for arguments in ((one,), (two,))]
+    made.append(_prepare(monkeypatch, tmp_path, one, seed=1)[0])
+    assert len({series.quantum[0, 0].tobytes() for series in made}) == 3
+    assert len(list(tmp_path.iterdir())) == 3
 
-    series = ct_series(seed=4)
-    with monkeypatch.context() as patch:
-        patch.setattr(pairs, "ProcessPoolExecutor", killed)
-        with pytest.raises(KeyboardInterrupt):
-            _prepare(patch, tmp_path, series)
-    (made,) = _prepare(monkeypatch, tmp_path, series)
-    assert np.abs(made.quantum[0]).max() > 0
+
+def test_a_killed_preparation_is_not_taken_for_a_finished_one(write_dicom, tmp_path):
+    """Killed for real after the first of two slices: no cleaning up, files half written."""
+    write_dicom(tmp_path / "series", patient="p", seed=4)
+    cache = tmp_path / "cache"
+    code = f"""
+import os, signal
+from pathlib import Path
+from training.pairs import prepare
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+prepare([Path({str(tmp_path / "series")!r})], Path({str(cache)!r}), processes=1, progress=die)
+"""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True, **quiet) as process:
+        try:
+            assert process.wait(timeout=120) == -signal.SIGKILL
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its worker
+    (aside,) = cache.iterdir()
+    assert aside.name.startswith(".making-")
+    assert list(aside.rglob("quantum.npy"))  # it had begun
+    (made,) = prepare([tmp_path / "series"], cache, processes=1)
+    assert all(np.abs(noise).max() > 0 for noise in made.quantum)
+    assert made.quantum_sd.min() > 0
+
+
+def test_zip_files_and_folders_of_a_role_are_all_read(write_dicom, tmp_path):
+    role = tmp_path / "train"
+    for seed, name in enumerate(("a", "b", "c"), start=1):
+        write_dicom(role / name, patient=f"patient {name}", seed=seed)
+    with zipfile.ZipFile(role / "b.zip", "w") as archive:
+        for file in sorted((role / "b").iterdir()):
+            archive.write(file, file.name)
+    shutil.rmtree(role / "b")
+    (role / "README.md").write_text("Where these come from.")
+    (role / "papers").mkdir()
+    (role / "papers" / "paper.txt").write_text("No series at all.")
+    series = prepare([role], tmp_path / "cache", processes=1)
+    assert [each.name for each in series] == ["a", "b", "c"]
+    assert len({each.patient for each in series}) == 3
+    shutil.copy(role / "a" / "0.dcm", role / "loose.dcm")
+    with pytest.raises(NoTrainingData, match="beside zip files"):
+        prepare([role], tmp_path / "cache", processes=1)
+    (role / "b.zip").unlink()
+    (role / "loose.dcm").rename(role / "DICOMDIR")  # a list of the others, as on a CD
+    assert len(prepare([role], tmp_path / "cache", processes=1)) == 2

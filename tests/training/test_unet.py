@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 
-from training.unet import UNetConfig, build_unet
+from training.unet import AddResidual, Normalise, UNetConfig, build_unet
 
 SMALL = UNetConfig(widths=(4, 6), blocks=1)
 
@@ -21,7 +25,7 @@ def _wake(model, seed=1):
     return model
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "bfloat16"])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 31), (17, 16), (64, 64)])
 def test_untrained_it_is_the_identity_bit_for_bit_at_any_size(shape, dtype):
     image = _hu(shape)
@@ -69,3 +73,51 @@ def test_it_is_saved_and_loaded_by_keras(tmp_path):
     image = _hu((20, 21))
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict_on_batch(image), model.predict_on_batch(image))
+
+
+@pytest.mark.parametrize("layer", [Normalise(-1024.0, 3071.0, 1000.0, 8, name="n"), AddResidual(1000.0, name="r")])
+def test_layers_come_back_from_their_configuration(layer):
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(again) is type(layer)
+    assert again.get_config() == layer.get_config()
+
+
+def test_normalising_clips_scales_and_pads_with_the_last_row_and_column():
+    image = np.array([[[-2000.0], [500.0], [4000.0]]], np.float32)[None]
+    normal = np.asarray(Normalise(-1024.0, 3071.0, 1000.0, 2)(image))[0, ..., 0]
+    expected = [-1.024, 0.5, 3.071, 3.071]
+    np.testing.assert_allclose(normal, [expected, expected], rtol=1e-6)
+
+
+def test_the_residual_sum_is_float32_whatever_the_residual_is():
+    image = np.random.default_rng(0).normal(0, 1000, (1, 5, 7, 1)).astype(np.float32)
+    residual = keras.ops.cast(np.random.default_rng(1).normal(0, 0.1, (1, 8, 8, 1)), "bfloat16")
+    expected = image + np.float32(1000) * np.asarray(keras.ops.cast(residual, "float32"))[:, :5, :7]
+    np.testing.assert_array_equal(np.asarray(AddResidual(1000.0)([image, residual])), expected)
+
+
+def test_relative_images_have_their_own_unit():
+    image = np.random.default_rng(0).uniform(0, 1, (1, 9, 20, 1)).astype(np.float32)
+    model = build_unet(SMALL, "relative")
+    np.testing.assert_array_equal(model.predict_on_batch(image), image)
+    change = _wake(model).predict_on_batch(image) - image
+    assert 1e-4 < np.abs(change).max() < 100  # not the hundreds that a scale of 1000 would give
+
+
+def test_another_backend_gives_the_same_answer(tmp_path):
+    model, image = _wake(build_unet(SMALL, "HU")), _hu((21, 34))
+    model.save_weights(tmp_path / "w.weights.h5")
+    np.save(tmp_path / "image.npy", image)
+    code = f"""
+import keras, numpy as np
+from training.unet import UNetConfig, build_unet
+assert keras.backend.backend() == "jax"
+model = build_unet(UNetConfig(widths=(4, 6), blocks=1), "HU")
+model.load_weights(r"{tmp_path / "w.weights.h5"}")
+np.save(r"{tmp_path / "restored.npy"}", model.predict_on_batch(np.load(r"{tmp_path / "image.npy"}")))
+"""
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+    ours, theirs = model.predict_on_batch(image), np.load(tmp_path / "restored.npy")
+    assert np.abs(ours - image).max() > 10  # it does something
+    np.testing.assert_allclose(theirs, ours, atol=0.01)
