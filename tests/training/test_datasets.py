@@ -129,7 +129,7 @@ def test_roles_are_folders(tmp_path):
 
 
 def _series(hu, noise_hu=10.0):
-    """Noise images of +1 and -1 that are orthogonal over every 2 x 2 pixels: a patch's RMS is then its level exactly."""
+    """Noise images of +1 and -1, orthogonal over every 2 x 2 pixels: a patch's RMS is then its level exactly."""
     count, height, width = hu.shape
     rows, columns = 1 - 2 * (np.arange(height) % 2)[:, None], 1 - 2 * (np.arange(width) % 2)[None, :]
     quantum = np.stack([np.ones((height, width)), rows * np.ones((1, width))] * len(KERNELS)).astype(np.float16)
@@ -150,7 +150,7 @@ def test_levels_are_log_uniform_in_dose_and_shares_are_kept():
     assert place.min() > -1e-3
     assert place.max() < 1 + 1e-3
     np.testing.assert_allclose(np.quantile(place, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.05)
-    # the electronic images change sign from column to column, or row to row once turned; the quantum ones do in one of both
+    # turning a patch swaps `rows` and `columns`, of which one is quantum and one electronic noise
     mean, rows, columns, both = (
         np.mean(added * sign, axis=(1, 2)) ** 2
         for sign in (1, 1 - 2 * (np.arange(8) % 2)[:, None], 1 - 2 * (np.arange(8) % 2)[None, :], _checks(8))

@@ -101,7 +101,7 @@ def test_the_summary_repeats(seed):
 def test_the_interval_is_that_of_the_hierarchical_bootstrap():
     """Its variance in closed form, for P patients of n slices: (Var_p(mean_p) + Mean_p(Var_slices / n)) / P."""
     rng = np.random.default_rng(5)
-    patients = [rng.normal(rng.normal(), 2.0, 6) for _ in range(40)]
+    patients = [rng.normal(rng.normal(), 4.0, 6) for _ in range(40)]
     means = np.array([values.mean() for values in patients])
     within = np.mean([values.var() / len(values) for values in patients])
     deviation = np.sqrt((means.var() + within) / len(patients))
@@ -109,4 +109,5 @@ def test_the_interval_is_that_of_the_hierarchical_bootstrap():
     assert mean == pytest.approx(means.mean())
     assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.06)
     assert (high + low) / 2 == pytest.approx(mean, abs=0.1 * deviation)
-    assert np.sqrt(within / means.var()) > 0.5  # slices do contribute: patients alone would read 15 % short
+    patients_alone = np.sqrt(means.var() / len(patients))
+    assert deviation > 1.15 * patients_alone  # so the slices' share cannot be left out unnoticed
