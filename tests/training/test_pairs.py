@@ -73,12 +73,14 @@ def test_the_cache_is_found_again_and_does_not_depend_on_the_number_of_processes
     np.testing.assert_array_equal(again.hu, series.volume)
 
 
-def test_other_pixels_or_another_seed_are_another_cache(monkeypatch, tmp_path, ct_series):
-    one, two = ct_series(seed=3, slices=1), ct_series(seed=4, slices=1)
-    made = [_prepare(monkeypatch, tmp_path, *arguments)[0] for arguments in ((one,), (two,))]
-    made.append(_prepare(monkeypatch, tmp_path, one, seed=1)[0])
-    assert len({series.quantum[0, 0].tobytes() for series in made}) == 3
-    assert len(list(tmp_path.iterdir())) == 3
+def test_other_pixels_spacing_or_seed_are_another_cache(tmp_path, ct_series):
+    one = ct_series(seed=3)
+    cases = [(one, 0), (one, 1), (ct_series(seed=4), 0), (ct_series(seed=3, spacing=(4.0, 4.1)), 0)]
+    assert len({pairs._cache_folder(series, series.volume, tmp_path, seed) for series, seed in cases}) == 4
+    renamed = ct_series("other", seed=3, patient="q")
+    assert pairs._cache_folder(renamed, renamed.volume, tmp_path, 0).name.startswith("other-")
+    noises = [pairs._unit_noise((one.volume[0], one.spacing, seed))[0] for seed in ((0, 0), (0, 1), (1, 0))]
+    assert len({noise.tobytes() for noise in noises}) == 3  # slices and seeds have noise of their own
 
 
 def test_a_killed_preparation_is_not_taken_for_a_finished_one(write_dicom, tmp_path):
@@ -118,12 +120,12 @@ def test_zip_files_and_folders_of_a_role_are_all_read(write_dicom, tmp_path):
     (role / "README.md").write_text("Where these come from.")
     (role / "papers").mkdir()
     (role / "papers" / "paper.txt").write_text("No series at all.")
-    series = prepare([role], tmp_path / "cache", processes=1)
+    series = list(pairs._all_series([role]))
     assert [each.name for each in series] == ["a", "b", "c"]
     assert len({each.patient for each in series}) == 3
     shutil.copy(role / "a" / "0.dcm", role / "loose.dcm")
     with pytest.raises(NoTrainingData, match="beside zip files"):
-        prepare([role], tmp_path / "cache", processes=1)
+        list(pairs._all_series([role]))
     (role / "b.zip").unlink()
     (role / "loose.dcm").rename(role / "DICOMDIR")  # a list of the others, as on a CD
-    assert len(prepare([role], tmp_path / "cache", processes=1)) == 2
+    assert [each.name for each in pairs._all_series([role])] == ["a", "c"]
