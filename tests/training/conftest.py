@@ -2,10 +2,12 @@
 
 prepared(patient, seed) -> PreparedSeries with real unit noise      ct_series(...) -> CtSeries
 write_dicom(folder, patient, seed) -> a folder of DICOM files       series_file(series) -> for another process
+on_jax -> the environment of a process whose Keras runs on JAX
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +77,17 @@ def write_series(folder: Path, *, patient: str, seed: int, slices: int = 2) -> N
 def write_dicom() -> Callable[..., None]:
     """`write_series`, for tests in other modules."""
     return write_series
+
+
+@pytest.fixture(scope="session")
+def on_jax() -> dict[str, str]:
+    """Environment variables; the least optimisation, because compiling is all that these short runs would wait for."""
+    return {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,18 @@ def test_gains_are_paired():
     assert rows[DEGRADED, "psnr"].gain == 0
 
 
+def test_gains_are_paired_slice_by_slice():
+    """Slices of a patient differ too: a gain of 1 dB on each of them is certain, whatever slices are drawn."""
+    scores = []
+    for patient in ("a", "b"):
+        for level in (10.0, 20.0, 60.0):
+            scores += [_score(DEGRADED, patient, level), _score("better", patient, level + 1)]
+    better = next(row for row in summarise(scores) if (row.method, row.metric) == ("better", "psnr"))
+    assert better.gain == pytest.approx(1)
+    assert better.gain_interval == pytest.approx((1, 1))
+    assert (better.patients, better.images) == (2, 6)
+
+
 def test_every_method_is_scored_on_every_slice_and_survives_json(prepared):
     series = prepared("b", 2)
     scores = evaluate({"halved": lambda image: image / 2}, [series], [prepared("a", 1)], [PROTOCOL], processes=1)

@@ -12,7 +12,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training import fit as module
-from training.datasets import DoseRange
+from training.datasets import DoseRange, patches
 from training.errors import IncompatibleRun, NoTrainingData
 from training.fit import FitSettings, fit, load_run
 from training.losses.pixelwise import l2
@@ -126,7 +126,7 @@ def test_a_run_is_loaded_with_its_weights(whole, tmp_path):
         load_run(tmp_path)
 
 
-def _fit_elsewhere(settings, fit_series, tune_series, run, **environment):
+def _fit_elsewhere(settings, fit_series, tune_series, run, environment):
     """The same call in a fresh process, perhaps on another backend; series are expressions of `series_file`."""
     code = f"""
 import keras, numpy as np
@@ -136,23 +136,24 @@ from training.pairs import PreparedSeries
 assert keras.backend.backend() == {environment.get("KERAS_BACKEND", "tensorflow")!r}
 fit(FitSettings.from_json({settings.to_json()!r}), [{fit_series}], [{tune_series}], Path({str(run)!r}))
 """
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
 
 
 def test_another_process_gives_the_same_scores(prepared, series_file, whole, tmp_path):
     run, weights = whole
-    _fit_elsewhere(TINY, series_file(prepared("a", 1)), series_file(prepared("b", 2)), tmp_path / "run")
+    series = series_file(prepared("a", 1)), series_file(prepared("b", 2))
+    _fit_elsewhere(TINY, *series, tmp_path / "run", dict(os.environ))
     assert _history(tmp_path / "run") == _history(run)
     model, _ = load_run(tmp_path / "run")
     for one, two in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
-def test_it_trains_on_jax_too(prepared, series_file, whole, tmp_path):
+def test_it_trains_on_jax_too(prepared, series_file, on_jax, whole, tmp_path):
     """The loop, the network and the loss are Keras only. The backends draw other weights, the task is the same."""
     settings = replace(TINY, epochs=2)
     series = series_file(prepared("a", 1)), series_file(prepared("b", 2))
-    _fit_elsewhere(settings, *series, tmp_path / "run", KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
+    _fit_elsewhere(settings, *series, tmp_path / "run", on_jax)
     history = _history(tmp_path / "run")
     assert len(history) == 2
     assert history[0]["loss"] == pytest.approx(
@@ -164,9 +165,22 @@ def test_it_trains_on_jax_too(prepared, series_file, whole, tmp_path):
 
 
 def test_losses_see_the_networks_unit():
-    reference, restored = np.zeros((2, 3, 3, 1), np.float32), np.full((2, 3, 3, 1), 500, np.float32)
+    reference, restored = np.full((2, 3, 3, 1), 1200, np.float32), np.full((2, 3, 3, 1), 700, np.float32)
     values = np.asarray(module.in_network_unit(l2, "HU")(reference, restored))
-    np.testing.assert_allclose(values, [0.25, 0.25])  # 500 HU are half of 1000 HU
+    np.testing.assert_allclose(values, [0.25, 0.25], rtol=1e-6)  # 500 HU are half of 1000 HU
+
+
+def test_every_epoch_has_patches_of_its_own(prepared, tmp_path, monkeypatch):
+    first = []
+
+    def recorded(*arguments, **options):
+        for batch in patches(*arguments, **options):
+            first.append(batch[0].tobytes())
+            yield batch
+
+    monkeypatch.setattr(module, "patches", recorded)
+    fit(replace(TINY, steps=1), [prepared("a", 1)], [], tmp_path / "run")
+    assert len(set(first)) == len(first) == 3
 
 
 @pytest.mark.parametrize(

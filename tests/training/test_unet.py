@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -104,7 +103,7 @@ def test_relative_images_have_their_own_unit():
     assert 1e-4 < np.abs(change).max() < 100  # not the hundreds that a scale of 1000 would give
 
 
-def test_another_backend_gives_the_same_answer(tmp_path):
+def test_another_backend_gives_the_same_answer(on_jax, tmp_path):
     model, image = _wake(build_unet(SMALL, "HU")), _hu((21, 34))
     model.save_weights(tmp_path / "w.weights.h5")
     np.save(tmp_path / "image.npy", image)
@@ -116,8 +115,7 @@ model = build_unet(UNetConfig(widths=(4, 6), blocks=1), "HU")
 model.load_weights(r"{tmp_path / "w.weights.h5"}")
 np.save(r"{tmp_path / "restored.npy"}", model.predict_on_batch(np.load(r"{tmp_path / "image.npy"}")))
 """
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], env=on_jax, check=True, timeout=120)
     ours, theirs = model.predict_on_batch(image), np.load(tmp_path / "restored.npy")
     assert np.abs(ours - image).max() > 10  # it does something
     np.testing.assert_allclose(theirs, ours, atol=0.01)
