@@ -26,7 +26,8 @@ def evaluate(
         Path, typer.Option(help="Folder with validation/ (reported on) and tune/ (chooses the baselines' parameters).")
     ],
     dose: Annotated[
-        list[float] | None, typer.Option(help="Dose fraction, may come several times; default 0.25.")
+        list[float] | None,
+        typer.Option(min=0.01, max=0.99, help="Dose fraction, may come several times; default 0.25."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for evaluation.json and evaluation.md; default: the run's folder.")
