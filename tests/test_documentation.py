@@ -80,6 +80,17 @@ def test_the_shell_blocks_of_the_readme_run(server, tmp_path):
     assert json.loads((tmp_path / "answer.json").read_text())["metrics"]
 
 
+def test_the_python_blocks_of_the_readme_run(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        done = subprocess.run(
+            [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model.keras").exists()
+
+
 def test_links_and_commands_of_the_documentation_exist():
     targets = {target for page in (ROOT / "README.md", *ROOT.glob("docs/**/*.md")) for target in _links(page)}
     assert targets

@@ -2,6 +2,7 @@
 
 data --(series?)--> pairs --(recipe?)--> fit --(checkpoint fits?)--> model --> export
      NoTrainingData         UnknownRecipe      IncompatibleRun
+                           UnknownSetting
 """
 
 
@@ -15,6 +16,10 @@ class NoTrainingData(TrainingError):
 
 class UnknownRecipe(TrainingError):
     """No recipe of that name."""
+
+
+class UnknownSetting(TrainingError):
+    """A recipe does not take a number of that name."""
 
 
 class IncompatibleRun(TrainingError):

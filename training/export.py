@@ -154,7 +154,8 @@ def _draft(
     data: Sequence[Mapping[str, Any]],
     credits_by_series: Mapping[str, Credit],
 ) -> ManifestDraft:
-    domain, recipe = parse_model_name(settings.model)
+    domain, _ = parse_model_name(settings.model)
+    recipe = settings.recipe
     unknown = Credit("not stated", "not stated")
     sources = [(each, credits_by_series.get(each["series"], unknown)) for each in data]
     return ManifestDraft(

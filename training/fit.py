@@ -20,7 +20,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 from imaging.metrics import SOFT_TISSUE, measure
 from training.datasets import DoseProtocol, DoseRange, check_fit_series, evaluation_pairs, patches
 from training.errors import IncompatibleRun
+from training.gradients import gradient_shares
 from training.pairs import PreparedSeries
-from training.recipes import DOMAINS, Loss, parse_model_name
+from training.recipes import DOMAINS, Loss, Recipe, parse_model_name
 from training.tensorboard_log import TensorBoardLog
 from training.unet import UNIT_RANGE, UNetConfig, build_unet
 
@@ -52,6 +53,10 @@ class FitSettings:
         learning_rate: of Adam at its peak; it rises over the first epoch and falls along a cosine to zero.
         precision: Keras policy of the convolutions; weights, losses and the residual sum are float32 always.
         seed: of weights, patches and noise.
+        loss: the recipe's settings; those not given are the recipe's own.
+
+    Raises:
+        UnknownRecipe, UnknownSetting: `model` or a name in `loss` does not exist.
     """
 
     model: str
@@ -64,6 +69,16 @@ class FitSettings:
     seed: int = 0
     network: UNetConfig = field(default_factory=UNetConfig)
     noise: DoseRange = field(default_factory=DoseRange)
+    loss: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # all of them, so that a run is not resumed under another loss when the recipe's own numbers change
+        object.__setattr__(self, "loss", dict(self.recipe.settings))
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe under `loss`."""
+        return parse_model_name(self.model)[1].with_settings(self.loss)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as written to settings.json and the manifest."""
@@ -107,11 +122,11 @@ def fit(
         progress: told after every step and epoch.
 
     Raises:
-        UnknownRecipe: `settings.model` names none.
         NoTrainingData: `fit_series` is empty, or holds slices smaller than a patch.
         IncompatibleRun: `run` holds a run with other settings.
     """
-    domain, recipe = parse_model_name(settings.model)
+    domain, _ = parse_model_name(settings.model)
+    recipe = settings.recipe
     check_fit_series(fit_series, settings.patch)
     keras.utils.set_random_seed(settings.seed)
     unit = DOMAINS[domain]
@@ -136,6 +151,7 @@ def fit(
             total += float(model.train_on_batch(degraded, reference))
             progress(Progress(epoch + 1, settings.epochs, step, settings.steps, total / step))
         scores, pictures = _score(model, probes)
+        scores |= _shares(recipe, reference, model.predict_on_batch(degraded), UNIT_RANGE[unit][2])
         scores["loss"] = total / settings.steps
         log.write(epoch + 1, scores, pictures)
         history.append(scores)
@@ -188,6 +204,14 @@ def _optimizer(settings: FitSettings) -> keras.optimizers.Optimizer:
 def describe(series: Sequence[PreparedSeries]) -> list[dict[str, Any]]:
     """What a manifest says of the data: `series`, `patient` (a hash), `slices`."""
     return [{"series": each.name, "patient": each.patient, "slices": len(each.hu)} for each in series]
+
+
+def _shares(
+    recipe: Recipe, reference: NDArray[np.float32], restored: NDArray[np.float32], scale: float
+) -> dict[str, float]:
+    """`gradient share of <term>` on one batch, for recipes of several terms."""
+    shares = gradient_shares(recipe, reference / scale, restored / scale)
+    return {f"gradient share of {term}": share for term, share in shares.items()} if len(shares) > 1 else {}
 
 
 def _resume(model: keras.Model, settings: FitSettings, data: list[dict[str, Any]], run: Path) -> list[dict[str, float]]:

@@ -1,17 +1,29 @@
-"""Recipes: a loss with its training settings. `RECIPES` shows them all."""
+"""Recipes: a loss with its training settings. `RECIPES` shows them all.
+
+    name + settings --terms--> {"l1": (N,), "ssim": (N,)} --sum--> one value per image --RecipeLoss--> model.compile
+
+A recipe is a sum of weighted terms, and is kept as such: how much of the gradient each term has is what decides, and
+it cannot be read off the weights (`training.gradients`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import keras
+
 from imaging.image import Unit
-from training.errors import UnknownRecipe
-from training.losses.pixelwise import l2
+from training.errors import UnknownRecipe, UnknownSetting
+from training.losses.pixelwise import l1, l2
+from training.losses.structural import ssim
 
 Loss = Callable[[Any, Any], Any]
 """(reference, restored) -> one value per image; both (N, H, W, 1) in the network's unit."""
+
+Terms = Callable[..., dict[str, Any]]
+"""(reference, restored, **settings) -> the weighted terms by name, each one value per image, (N,) float32."""
 
 
 @dataclass(frozen=True)
@@ -20,20 +32,58 @@ class Recipe:
 
     Attributes:
         name: as in `ct-<name>`.
-        loss: see `training.losses`.
+        terms: what is summed; see `training.losses`.
         says: when theory predicts it best.
-        settings: the loss's own parameters, for the manifest.
+        settings: the numbers that `terms` takes, for CT (network's unit: 1.0 = 1000 HU).
     """
 
     name: str
-    loss: Loss
+    terms: Terms
     says: str
-    settings: dict[str, float]
+    settings: Mapping[str, float]
+
+    def loss(self, reference: Any, restored: Any) -> Any:
+        """One value per image, (N,) float32, of (N, H, W, 1) images in the network's unit, under `settings`."""
+        return sum(self.terms(reference, restored, **self.settings).values())
+
+    def with_settings(self, numbers: Mapping[str, float]) -> Recipe:
+        """The same recipe with some of its settings replaced.
+
+        Raises:
+            UnknownSetting: it has no setting of such a name; the message lists those that it has.
+        """
+        unknown = sorted(set(numbers) - set(self.settings))
+        if unknown:
+            takes = ", ".join(self.settings) or "none"
+            raise UnknownSetting(f"recipe {self.name} has no setting {unknown[0]!r}; its settings: {takes}")
+        return replace(self, settings={**self.settings, **numbers})
+
+
+def _l2(reference: Any, restored: Any) -> dict[str, Any]:
+    return {"l2": l2(reference, restored)}
+
+
+def _l1_ssim(
+    reference: Any, restored: Any, *, l1_weight: float, ssim_weight: float, data_range: float, low: float
+) -> dict[str, Any]:
+    return {
+        "l1": l1_weight * l1(reference, restored),
+        "ssim": ssim_weight * ssim(reference, restored, data_range=data_range, low=low),
+    }
 
 
 RECIPES = {
     recipe.name: recipe
-    for recipe in (Recipe("l2", l2, "Gaussian noise: the posterior mean, and with it the best PSNR", {}),)
+    for recipe in (
+        Recipe("l2", _l2, "Gaussian noise: the posterior mean, and with it the best PSNR", {}),
+        Recipe(
+            "l1-ssim",
+            _l1_ssim,
+            "a compromise: L1 holds the HU, SSIM the structure that the window [-160, 240] HU shows",
+            # The range is that window's width, and `low` the lowest HU that the network sees.
+            {"l1_weight": 0.8, "ssim_weight": 0.2, "data_range": 0.4, "low": -1.024},
+        ),
+    )
 }
 
 Domain = Literal["ct"]
@@ -53,3 +103,41 @@ def parse_model_name(name: str) -> tuple[Domain, Recipe]:
         known = ", ".join(f"ct-{each}" for each in RECIPES)
         raise UnknownRecipe(f"no recipe {name!r}; there is: {known}")
     return domain, RECIPES[recipe]
+
+
+@keras.saving.register_keras_serializable("clearslice")
+class RecipeLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras ships no types
+    """A recipe for any Keras model: `model.compile(loss=RecipeLoss("l1-ssim", data_range=1.0, low=0.0))`.
+
+    Takes (N, H, W, 1) batches in the unit that the settings are meant for, and is saved and loaded with the model.
+
+    Args:
+        recipe: its name, a key of `RECIPES`.
+        reduction, name, dtype: as every Keras loss.
+        settings: numbers that replace the recipe's own.
+
+    Raises:
+        UnknownRecipe: there is no such recipe.
+        UnknownSetting: as `Recipe.with_settings`.
+    """
+
+    def __init__(
+        self,
+        recipe: str,
+        *,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: str | None = None,
+        **settings: float,
+    ) -> None:
+        super().__init__(name=name or recipe.replace("-", "_"), reduction=reduction, dtype=dtype)
+        if recipe not in RECIPES:
+            raise UnknownRecipe(f"no recipe {recipe!r}; there is: {', '.join(RECIPES)}")
+        self.recipe = RECIPES[recipe].with_settings(settings)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """(N,) of two (N, H, W, 1) batches."""
+        return self.recipe.loss(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "recipe": self.recipe.name, **self.recipe.settings}

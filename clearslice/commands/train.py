@@ -13,7 +13,7 @@ CACHE = Path("runs/cache")
 
 
 def train(
-    name: Annotated[str, typer.Argument(help="Domain and recipe, such as ct-l2.")],
+    name: Annotated[str, typer.Argument(help="Domain and recipe: ct-l2 or ct-l1-ssim.")],
     data: Annotated[
         Path,
         typer.Option(

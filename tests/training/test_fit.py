@@ -13,9 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from training import fit as module
 from training.datasets import DoseRange, patches
-from training.errors import IncompatibleRun, NoTrainingData
+from training.errors import IncompatibleRun, NoTrainingData, UnknownSetting
 from training.fit import FitSettings, fit, load_run
 from training.losses.pixelwise import l2
+from training.recipes import RECIPES
 from training.unet import UNetConfig
 
 TINY = FitSettings(
@@ -168,6 +169,26 @@ def test_losses_see_the_networks_unit():
     reference, restored = np.full((2, 3, 3, 1), 1200, np.float32), np.full((2, 3, 3, 1), 700, np.float32)
     values = np.asarray(module.in_network_unit(l2, "HU")(reference, restored))
     np.testing.assert_allclose(values, [0.25, 0.25], rtol=1e-6)  # 500 HU are half of 1000 HU
+
+
+def test_a_run_records_its_loss_and_is_not_resumed_under_another(prepared, tmp_path):
+    settings = replace(TINY, model="ct-l1-ssim", epochs=1, loss={"ssim_weight": 0.5})
+    assert settings.loss == {**RECIPES["l1-ssim"].settings, "ssim_weight": 0.5}
+    assert FitSettings.from_json(settings.to_json()) == settings
+    fit(settings, [prepared("a", 1)], [], tmp_path / "run")
+    with pytest.raises(IncompatibleRun, match="other settings"):
+        fit(replace(settings, loss={}), [prepared("a", 1)], [], tmp_path / "run")
+    with pytest.raises(UnknownSetting, match="'delta'"):
+        replace(settings, loss={"delta": 1.0})
+
+
+def test_a_recipe_of_several_terms_logs_how_much_of_the_gradient_each_has(prepared, whole, tmp_path):
+    fit(replace(TINY, model="ct-l1-ssim", epochs=2), [prepared("a", 1)], [], tmp_path / "run")
+    for epoch in _history(tmp_path / "run"):
+        shares = [epoch[f"gradient share of {term}"] for term in ("l1", "ssim")]
+        assert sum(shares) == pytest.approx(1)
+        assert min(shares) > 0
+    assert not any(name.startswith("gradient share") for name in _history(whole[0])[0])  # of one term there is no share
 
 
 def test_every_epoch_has_patches_of_its_own(prepared, tmp_path, monkeypatch):

@@ -1,17 +1,65 @@
 from __future__ import annotations
 
+import keras
+import numpy as np
 import pytest
 
-from training.errors import UnknownRecipe
-from training.recipes import RECIPES, parse_model_name
+from training.errors import UnknownRecipe, UnknownSetting
+from training.losses.pixelwise import l1, l2
+from training.losses.structural import ssim
+from training.recipes import RECIPES, RecipeLoss, parse_model_name
+
+RNG = np.random.default_rng(0)
+REFERENCE, RESTORED = (RNG.normal(0, 0.1, (2, 16, 16, 1)).astype(np.float32) for _ in range(2))
 
 
 def test_names_are_domain_and_recipe():
-    domain, recipe = parse_model_name("ct-l2")
-    assert (domain, recipe) == ("ct", RECIPES["l2"])
+    domain, recipe = parse_model_name("ct-l1-ssim")
+    assert (domain, recipe) == ("ct", RECIPES["l1-ssim"])
 
 
 @pytest.mark.parametrize("name", ["", "ct", "l2", "ct-", "mr-l2", "ct-l3", "CT-L2", "ct-l2 "])
 def test_other_names_are_refused_with_those_that_exist(name):
-    with pytest.raises(UnknownRecipe, match="there is: ct-l2"):
+    with pytest.raises(UnknownRecipe, match="there is: ct-l2, ct-l1-ssim"):
         parse_model_name(name)
+
+
+def test_a_recipe_is_the_weighted_sum_of_its_terms():
+    given = RECIPES["l1-ssim"].settings
+    parts = given["l1_weight"] * l1(REFERENCE, RESTORED) + given["ssim_weight"] * ssim(
+        REFERENCE, RESTORED, data_range=given["data_range"], low=given["low"]
+    )
+    np.testing.assert_allclose(np.asarray(RECIPES["l1-ssim"].loss(REFERENCE, RESTORED)), np.asarray(parts), rtol=1e-6)
+    np.testing.assert_array_equal(
+        np.asarray(RECIPES["l2"].loss(REFERENCE, RESTORED)), np.asarray(l2(REFERENCE, RESTORED))
+    )
+
+
+def test_a_keras_loss_is_the_mean_over_the_batch():
+    loss = RecipeLoss("l2")
+    assert float(loss(REFERENCE, RESTORED)) == pytest.approx(float(np.mean((REFERENCE - RESTORED) ** 2)), rel=1e-6)
+    assert float(loss(REFERENCE, RESTORED, sample_weight=np.array([1.0, 0.0]))) == pytest.approx(
+        float(np.mean((REFERENCE[0] - RESTORED[0]) ** 2)) / 2, rel=1e-6
+    )
+
+
+def test_settings_replace_the_recipes_own_and_survive_saving():
+    loss = RecipeLoss("l1-ssim", ssim_weight=0.0)
+    assert float(loss(REFERENCE, RESTORED)) == pytest.approx(
+        0.8 * float(np.mean(np.abs(REFERENCE - RESTORED))), rel=1e-6
+    )
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert isinstance(again, RecipeLoss)
+    assert again.recipe.settings == loss.recipe.settings
+    assert float(again(REFERENCE, RESTORED)) == float(loss(REFERENCE, RESTORED))
+
+
+def test_unknown_names_are_refused_with_those_that_exist():
+    with pytest.raises(UnknownRecipe, match="l2, l1-ssim"):
+        RecipeLoss("l3")
+    with pytest.raises(
+        UnknownSetting, match="no setting 'delta'; its settings: l1_weight, ssim_weight, data_range, low"
+    ):
+        RecipeLoss("l1-ssim", delta=0.1)
+    with pytest.raises(UnknownSetting, match="its settings: none"):
+        RecipeLoss("l2", delta=0.1)
