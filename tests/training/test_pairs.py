@@ -75,7 +75,7 @@ def test_the_cache_is_found_again_and_does_not_depend_on_the_number_of_processes
 
 def test_other_pixels_spacing_or_seed_are_another_cache(tmp_path, ct_series):
     one = ct_series(seed=3)
-    cases = [(one, 0), (one, 1), (ct_series(seed=4), 0), (ct_series(seed=3, spacing=(4.0, 4.1)), 0)]
+    cases = [(one, 0), (one, 1), (ct_series(seed=4), 0), (ct_series(seed=3, spacing=(3.0, 3.1)), 0)]
     assert len({pairs._cache_folder(series, series.volume, tmp_path, seed) for series, seed in cases}) == 4
     renamed = ct_series("other", seed=3, patient="q")
     assert pairs._cache_folder(renamed, renamed.volume, tmp_path, 0).name.startswith("other-")
