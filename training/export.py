@@ -36,7 +36,7 @@ from model_store.version import ModelVersion
 from training.card import render_card
 from training.errors import IncompatibleRun
 from training.evaluate import DEGRADED, INTERVAL_METHOD, Row
-from training.fit import FitSettings, load_run
+from training.fit import FitSettings, finished_epochs, load_run
 from training.recipes import DOMAINS, parse_model_name
 from training.unet import build_unet
 
@@ -72,7 +72,7 @@ def export(
     if keras.backend.backend() != "tensorflow":
         raise IncompatibleRun("export writes a TensorFlow SavedModel: run it with KERAS_BACKEND=tensorflow")
     model, settings = load_run(run)
-    done = len(json.loads((run / "history.json").read_text()))
+    done = finished_epochs(model, settings)
     if done < settings.epochs:
         raise IncompatibleRun(
             f"{run} has finished {done} of {settings.epochs} epochs; resume it with `clearslice train`"

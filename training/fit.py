@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,7 +166,7 @@ def load_run(run: Path) -> tuple[keras.Model, FitSettings]:
     Raises:
         IncompatibleRun: the folder holds no run, or one without a finished epoch.
     """
-    if not (run / "settings.json").is_file() or not (run / "history.json").is_file():
+    if not (run / "settings.json").is_file() or not (run / "checkpoint.weights.h5").is_file():
         raise IncompatibleRun(f"{run} holds no training run with a finished epoch; make one with `clearslice train`")
     settings = FitSettings.from_json(json.loads((run / "settings.json").read_text()))
     domain, _ = parse_model_name(settings.model)
@@ -176,6 +175,11 @@ def load_run(run: Path) -> tuple[keras.Model, FitSettings]:
     model.optimizer.build(model.trainable_variables)
     model.load_weights(run / "checkpoint.weights.h5")
     return model, settings
+
+
+def finished_epochs(model: keras.Model, settings: FitSettings) -> int:
+    """How many epochs the weights of a run, as `load_run` gives them, have been trained for."""
+    return int(ops.convert_to_numpy(model.optimizer.iterations)) // settings.steps
 
 
 def in_network_unit(loss: Loss, unit: str) -> Loss:
@@ -218,14 +222,12 @@ def _resume(model: keras.Model, settings: FitSettings, data: list[dict[str, Any]
     run.mkdir(parents=True, exist_ok=True)
     _same_as_before(run / "settings.json", settings.to_json(), "settings", run)
     _same_as_before(run / "data.json", data, "training series", run)
-    if not (run / "history.json").exists():
+    if not (run / "checkpoint.weights.h5").exists():
         return []
     model.load_weights(run / "checkpoint.weights.h5")
     history: list[dict[str, float]] = json.loads((run / "history.json").read_text())
-    done = int(ops.convert_to_numpy(model.optimizer.iterations))
-    if done != len(history) * settings.steps:  # killed between the two renames of `_save`: the weights are one ahead
-        history = [*history, {"loss": math.nan}][: done // settings.steps]
-    return history
+    # killed between the two renames of `_save`, the history has the line of an epoch whose weights are lost
+    return history[: finished_epochs(model, settings)]
 
 
 def _same_as_before(file: Path, asked: Any, what: str, run: Path) -> None:
@@ -239,11 +241,10 @@ def _same_as_before(file: Path, asked: Any, what: str, run: Path) -> None:
 
 
 def _save(model: keras.Model, history: list[dict[str, float]], run: Path) -> None:
-    aside = run / "aside.weights.h5"
-    model.save_weights(aside)
-    _replace(aside, run / "checkpoint.weights.h5")
     (run / "aside.json").write_text(json.dumps(history, indent=1) + "\n")
     _replace(run / "aside.json", run / "history.json")
+    model.save_weights(run / "aside.weights.h5")
+    _replace(run / "aside.weights.h5", run / "checkpoint.weights.h5")
 
 
 def _replace(aside: Path, final: Path) -> None:

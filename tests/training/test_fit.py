@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -50,7 +49,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("where", ["in an epoch", "between weights and history"])
+@pytest.mark.parametrize("where", ["in an epoch", "between history and weights"])
 def test_a_killed_run_resumes_as_if_nothing_had_happened(prepared, whole, tmp_path, monkeypatch, where):
     def kill(state):
         if where == "in an epoch" and (state.epoch, state.step) == (2, 2):
@@ -61,7 +60,7 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(prepared, whole, tmp_pa
     def kill_between(aside, final):
         aside.replace(final)
         replaced.append(final.name)
-        if where != "in an epoch" and replaced.count("checkpoint.weights.h5") == 2:
+        if where != "in an epoch" and replaced.count("history.json") == 2:
             raise Killed
 
     arguments = (TINY, [prepared("a", 1)], [prepared("b", 2)], tmp_path)
@@ -69,16 +68,12 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(prepared, whole, tmp_pa
         patch.setattr(module, "_replace", kill_between)
         with pytest.raises(Killed):
             fit(*arguments, progress=kill)
-    assert len(_history(tmp_path)) == 1
+    assert len(_history(tmp_path)) == (1 if where == "in an epoch" else 2)
     weights = fit(*arguments).get_weights()
     run, expected = whole
     for one, two in zip(weights, expected, strict=True):
         np.testing.assert_array_equal(one, two)
-    history, unbroken = _history(tmp_path), _history(run)
-    if where != "in an epoch":  # the second epoch's line died with the run, its weights did not
-        assert math.isnan(history[1]["loss"])
-        history[1] = unbroken[1]
-    assert history == unbroken
+    assert _history(tmp_path) == _history(run)
 
 
 def test_training_helps(prepared, tmp_path):
