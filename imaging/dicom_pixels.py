@@ -1,6 +1,6 @@
 """Stored values of a CT image <-> Hounsfield units, exactly.
 
-    Dataset --(a CT image?)--(native? one frame?)--(attributes agree?)--(enough bytes?)--> stored --Rescale--> HU
+    Dataset --(a CT image?)--(one frame?)--(attributes agree?)--native, or compressed_pixels--> stored --Rescale--> HU
             UnsuitableImage  UnsupportedFormat  UnsuitableImage TooLarge  NotAnImage
     stored values --stored_values_to_bytes--> little-endian PixelData
 
@@ -37,13 +37,21 @@ from pydicom.uid import (
     LegacyConvertedEnhancedCTImageStorage,
 )
 
+from imaging.compressed_pixels import COMPRESSED_SYNTAXES, decode_compressed
 from imaging.dicom_attributes import decimals, integer, text, values
 from imaging.dicom_file import SourceInstance, read_dicom
 from imaging.errors import NotAnImage, UnsuitableImage, UnsupportedFormat
 from imaging.hounsfield import UNDECLARED_PADDING_HU, check_reach, undeclared_padding
 from imaging.image import AIR_HU, Image, Rescale
 from imaging.limits import check_pixels
-from imaging.pixel_encoding import SIGNED_16, PixelEncoding, pixel_encoding, stored_range, stored_values_to_bytes
+from imaging.pixel_encoding import (
+    SIGNED_16,
+    PixelEncoding,
+    native_values,
+    pixel_encoding,
+    stored_range,
+    stored_values_to_bytes,
+)
 
 __all__ = [
     "SIGNED_16",
@@ -79,12 +87,12 @@ def image_from_dataset(dataset: SourceInstance, *, max_pixels: int) -> Image:
 
     Raises:
         UnsuitableImage: no CT image, several frames, a localizer, colour, or contradictory or missing attributes.
-        UnsupportedFormat: compressed pixel data; the message names the transfer syntax.
+        UnsupportedFormat: a transfer syntax that is not read; the message names it.
         TooLarge: more than `max_pixels`.
-        NotAnImage: fewer bytes than the attributes promise.
+        NotAnImage: fewer bytes than the attributes promise, or compressed ones that cannot be decoded.
     """
     _check_is_ct_image(dataset)
-    big_endian = _check_is_native(dataset) == ExplicitVRBigEndian
+    syntax = _transfer_syntax(dataset)
     encoding = pixel_encoding(dataset)
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     if rows < 1 or columns < 1:
@@ -94,7 +102,10 @@ def image_from_dataset(dataset: SourceInstance, *, max_pixels: int) -> Image:
     check_reach(rescale, encoding.low, encoding.high)
     declared = padding_range(dataset)
     spacing = _spacing(dataset)
-    stored = _stored_values(dataset, (rows, columns), encoding, big_endian=big_endian)
+    if syntax in NATIVE_SYNTAXES:
+        stored = _stored_values(dataset, (rows, columns), encoding, big_endian=syntax == ExplicitVRBigEndian)
+    else:
+        stored = decode_compressed(dataset, (rows, columns), encoding)
     pixels = rescale.to_physical(stored)
     padding = _padding_mask(stored, pixels, declared)
     if padding is not None:
@@ -162,15 +173,15 @@ def _check_is_ct_image(dataset: Dataset) -> None:
         )
 
 
-def _check_is_native(dataset: Dataset) -> UID:
+def _transfer_syntax(dataset: Dataset) -> UID:
     file_meta = getattr(dataset, "file_meta", None)
     syntax = UID(text(file_meta, "TransferSyntaxUID")) if file_meta is not None else UID("")
     if not syntax:
         raise NotAnImage("the data set has no TransferSyntaxUID (0002,0010), so its encoding is unknown")
-    if syntax not in NATIVE_SYNTAXES:
+    if syntax not in NATIVE_SYNTAXES and syntax not in COMPRESSED_SYNTAXES:
         raise UnsupportedFormat(
-            f"the pixel data are compressed as {syntax.name}, which is not read yet;"
-            " send it uncompressed (Explicit VR Little Endian)"
+            f"the transfer syntax is {syntax.name}, which is not read; send the image uncompressed (Explicit VR Little"
+            " Endian) or as JPEG Lossless, JPEG-LS, JPEG 2000 or RLE"
         )
     return syntax
 
@@ -224,14 +235,7 @@ def _stored_values(
         raw = pairs[:, ::-1].reshape(-1)[:expected]
     else:
         raw = np.frombuffer(data, np.dtype(f"{'>' if big_endian else '<'}u{size}"), count=expected // size)
-    bits = raw.reshape(shape).astype(f"u{size}")
-    unused = encoding.bits_allocated - encoding.bits_stored
-    if unused:
-        bits <<= unused
-    values = bits.view(encoding.dtype)
-    if unused:
-        values >>= unused  # repeats the sign bit of signed values
-    return values
+    return native_values(raw.reshape(shape), encoding)
 
 
 def _padding_mask(

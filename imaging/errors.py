@@ -25,7 +25,7 @@ class TooLarge(ImagingError):
     """More bytes or pixels than the caller's limits allow.
 
     Attributes:
-        limit: the name of the exceeded limit, `max_bytes` or `max_pixels`, so that a server can name its setting.
+        limit: the name of the exceeded limit, as in `max_bytes`, so that a server can name its setting.
     """
 
     def __init__(self, message: str, *, limit: str) -> None:

@@ -1,17 +1,18 @@
 """Files <-> images, by content and never by name.
 
-    bytes --(size)--> sniff --png/npy/dicom--> stored values --Rescale--> Image
-            TooLarge  NotAnImage UnsupportedFormat          UnsuitableImage
-    Image + restored --to_stored_values--> bytes of the same format and number type
+    bytes --(size)--> sniff --png/npy/tiff/dicom--> stored values --Rescale--> Frames: one image, or several alike
+            TooLarge  NotAnImage UnsupportedFormat               UnsuitableImage
+    Frames + restored --to_stored_values--> bytes of the same format and number type, with as many frames
 
-PNG and NPY state no unit. Without a rescale they are relative: integers of 8 or 16 bits fill 0 .. 1, floats must lie in
-it. With a rescale they are HU. DICOM states its own; it is written back by `service/dicom/derive.py`, since a derived
-image needs more than pixels.
+PNG, NPY and TIFF state no unit. Without a rescale they are relative: integers of 8 or 16 bits fill 0 .. 1, floats must
+lie in it, and where a TIFF file shows 0 white, 0 is 1. With a rescale they are HU. DICOM states its own; it is written
+back by `service/dicom/derive.py`, since a derived image needs more than pixels.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from imaging.dicom_file import looks_like_dicom, read_dicom
 from imaging.dicom_pixels import image_from_dataset
 from imaging.errors import ImagingError, NotAnImage, UnsuitableImage, UnsupportedFormat
+from imaging.frames import Frames
 from imaging.hounsfield import check_reach, undeclared_padding
 from imaging.image import AIR_HU, Format, Image, Rescale, Unit, to_stored_values
 from imaging.limits import Limits, check_bytes
@@ -27,8 +29,9 @@ from imaging.npy import MAGIC as NPY_MAGIC
 from imaging.npy import read_npy, write_npy
 from imaging.png import SIGNATURE as PNG_SIGNATURE
 from imaging.png import read_png, write_png
+from imaging.tiff import TiffAttributes, looks_like_tiff, read_tiff, write_tiff
 
-__all__ = ["HU_IN_PNG", "Limits", "decode", "encode", "encode_npy", "encode_png", "sniff"]
+__all__ = ["HU_IN_PNG", "Frames", "Limits", "decode", "encode", "encode_npy", "encode_png", "encode_tiff", "sniff"]
 
 HU_IN_PNG = Rescale(1.0, -1024.0)
 """How HU are put into a 16-bit PNG: the usual encoding of CT scanners, from -1024 to far above any metal."""
@@ -36,14 +39,17 @@ HU_IN_PNG = Rescale(1.0, -1024.0)
 _EXACT_INTEGERS = 1 << 53
 """float64, in which stored values are computed, holds every integer up to here."""
 
-_READ = "DICOM, PNG and NPY are read"
+_READ = "DICOM, PNG, TIFF and NPY are read"
+
+_CENTIMETRE = 3  # TIFF's ResolutionUnit
+_RESOLUTION_STEPS = 1_000_000  # the denominator of TIFF's pixels per centimetre
+_MIN_SPACING, _MAX_SPACING = 0.003, 10_000.0  # mm, what fits into such a fraction
 
 # Where a file that is none of ours begins so, this is told; the first match counts.
 _OTHERS: tuple[tuple[re.Pattern[bytes], type[ImagingError], str], ...] = tuple(
     (re.compile(pattern, re.DOTALL), error, what)
     for pattern, error, what in (
         (rb"$", NotAnImage, "is empty"),
-        (rb"(II[*+]\0|MM\0[*+])", UnsupportedFormat, "looks like TIFF, which is not supported yet"),
         (rb"\xff\xd8\xff", UnsupportedFormat, "looks like JPEG, whose losses cannot be told from the image"),
         (rb"(\xff\x4f\xff\x51|\0\0\0\x0cjP  )", UnsupportedFormat, "looks like JPEG 2000 outside of DICOM"),
         (rb"GIF8", UnsupportedFormat, "looks like GIF, which is for display"),
@@ -76,23 +82,25 @@ def sniff(data: bytes) -> Format:
         return "npy"
     if looks_like_dicom(data):
         return "dicom"
+    if looks_like_tiff(data):
+        return "tiff"
     sample = data[:_SAMPLE]
     error, what = next((error, what) for pattern, error, what in _OTHERS if pattern.match(sample))
     raise error(f"the file {what}; {_READ}")
 
 
-def decode(data: bytes, *, limits: Limits, rescale: Rescale | None = None) -> Image:
-    """Reads one image from the bytes of a file.
+def decode(data: bytes, *, limits: Limits, rescale: Rescale | None = None) -> Frames:
+    """Reads the images of a file.
 
     Args:
-        data: a whole PNG, NPY or DICOM file.
+        data: a whole PNG, NPY, TIFF or DICOM file.
         limits: enforced before anything is decoded.
-        rescale: from stored values to HU, for PNG and NPY; None leaves them relative.
+        rescale: from stored values to HU, for PNG, NPY and TIFF; None leaves them relative.
 
     Raises:
-        TooLarge, NotAnImage, UnsupportedFormat: as `sniff`, `read_png`, `read_npy`, `read_dicom` say.
-        UnsuitableImage: NaN or infinite values; floats outside of 0 .. 1 or integers of other than 8 or 16 unsigned
-            bits without a rescale; a rescale with DICOM, or one that leads beyond any HU.
+        TooLarge, NotAnImage, UnsupportedFormat: as `sniff`, `read_png`, `read_npy`, `read_tiff`, `read_dicom` say.
+        UnsuitableImage: as those say; also NaN or infinite values; floats outside of 0 .. 1 or integers of other than
+            8 or 16 unsigned bits without a rescale; a rescale with DICOM, or one that leads beyond any HU.
     """
     check_bytes(len(data), max_bytes=limits.max_bytes)
     kind = sniff(data)
@@ -101,43 +109,72 @@ def decode(data: bytes, *, limits: Limits, rescale: Rescale | None = None) -> Im
             raise UnsuitableImage(
                 "a DICOM image has a rescale of its own; leave rescale_slope and rescale_intercept out"
             )
-        return image_from_dataset(read_dicom(data, limits=limits), max_pixels=limits.max_pixels)
-    stored = read_png(data, limits=limits) if kind == "png" else read_npy(data, limits=limits)
+        return Frames((image_from_dataset(read_dicom(data, limits=limits), max_pixels=limits.max_pixels),))
+    tiff: TiffAttributes | None = None
+    notes: tuple[str, ...] = ()
+    if kind == "tiff":
+        content = read_tiff(data, limits=limits)
+        stored, tiff, notes = content.stored, content.attributes, content.notes
+    elif kind == "npy":
+        stored = read_npy(data, limits=limits)
+    else:
+        stored = read_png(data, limits=limits)
     if not np.isfinite(stored).all():
         raise UnsuitableImage("the image holds NaN or infinite values; every pixel must be a finite number")
     unit: Unit = "relative" if rescale is None else "HU"
-    rescale = _relative(stored) if rescale is None else rescale
+    if rescale is None:
+        rescale = _relative(stored, min_is_white=tiff is not None and tiff.min_is_white)
     check_reach(rescale, float(stored.min()), float(stored.max()))
-    pixels, padding = rescale.to_physical(stored), None
-    if unit == "HU":
-        mask = undeclared_padding(pixels)
-        padding = mask if mask.any() else None
-        pixels[mask] = AIR_HU
-    return Image(pixels=pixels, unit=unit, stored=stored, rescale=rescale, format=kind, padding=padding)
+    several = stored.ndim == 3  # noqa: PLR2004 - (N, H, W)
+    images = tuple(_image(plane, kind, unit, rescale) for plane in (stored if several else stored[np.newaxis]))
+    return Frames(images, stacked=kind == "npy" and several, tiff=tiff, notes=notes)
 
 
-def encode(image: Image, restored: NDArray[np.float32]) -> bytes:
-    """Writes a restored image in the format and the number type it came in; unchanged pixels keep their stored value.
+def encode(frames: Frames, restored: Sequence[NDArray[np.float32]]) -> bytes:
+    """Writes restored images in the format and the number type they came in; unchanged pixels keep their stored value.
 
     Values that the number type cannot hold, and relative ones outside of 0 .. 1, are set to the nearest that fits.
 
     Args:
-        image: a PNG or NPY image.
-        restored: (H, W) float32 in `image.unit`, finite.
+        frames: of a PNG, NPY or TIFF file.
+        restored: as many arrays (H, W) float32 in `frames.unit`, finite.
 
     Raises:
-        ValueError: a DICOM image, or what `to_stored_values` refuses.
+        ValueError: DICOM images, another number, or what `to_stored_values` refuses.
     """
-    if image.format == "dicom":
+    if frames.format == "dicom":
         raise ValueError("a DICOM image is written by service.dicom.derive, which also derives its attributes")
-    low, high = _stored_range(image)
-    stored = to_stored_values(image, restored, low=low, high=high, dtype=image.stored.dtype).values
-    return write_png(stored) if image.format == "png" else write_npy(stored)
+    stored = np.stack([_stored(image, pixels) for image, pixels in zip(frames, restored, strict=True)])
+    if frames.format == "tiff":
+        return write_tiff(stored, frames.tiff or TiffAttributes())
+    if frames.format == "npy" and frames.stacked:
+        return write_npy(stored)
+    (plane,) = stored
+    return write_png(plane) if frames.format == "png" else write_npy(plane)
 
 
-def encode_npy(pixels: NDArray[np.float32]) -> bytes:
-    """Physical values, (H, W) float32 in any unit, as an NPY file of float32."""
-    return write_npy(pixels.astype(np.float32, copy=False))
+def encode_npy(pixels: Sequence[NDArray[np.float32]]) -> bytes:
+    """Physical values in any unit as an NPY file of float32.
+
+    Args:
+        pixels: (H, W) arrays: one becomes (H, W), several (N, H, W).
+    """
+    stack = np.stack(pixels).astype(np.float32, copy=False)
+    return write_npy(stack if len(stack) > 1 else stack[0])
+
+
+def encode_tiff(pixels: Sequence[NDArray[np.float32]], *, spacing: tuple[float, float] | None = None) -> bytes:
+    """Physical values in any unit, (H, W) each, as a TIFF file with a page of float32 for each: nothing is rounded.
+
+    Args:
+        pixels: at least one.
+        spacing: (between rows, between columns) in mm, written as resolution.
+    """
+    resolution = None
+    if spacing is not None and all(_MIN_SPACING <= side <= _MAX_SPACING for side in spacing):
+        down, across = ((round(10 / side * _RESOLUTION_STEPS), _RESOLUTION_STEPS) for side in spacing)
+        resolution = (across, down, _CENTIMETRE)
+    return write_tiff(np.stack(pixels).astype(np.float32, copy=False), TiffAttributes(resolution=resolution))
 
 
 def encode_png(pixels: NDArray[np.float32], *, rescale: Rescale, bits: Literal[8, 16] = 16) -> bytes:
@@ -157,10 +194,33 @@ def encode_png(pixels: NDArray[np.float32], *, rescale: Rescale, bits: Literal[8
     return write_png(stored.astype(np.uint8 if bits == 8 else np.uint16))  # noqa: PLR2004
 
 
-def _relative(stored: NDArray[Any]) -> Rescale:
-    """What turns stored values of no declared unit into 0 .. 1."""
+def _image(stored: NDArray[Any], kind: Format, unit: Unit, rescale: Rescale) -> Image:
+    """One image of a file that states no unit."""
+    pixels, padding = rescale.to_physical(stored), None
+    if unit == "HU":
+        mask = undeclared_padding(pixels)
+        padding = mask if mask.any() else None
+        pixels[mask] = AIR_HU
+    return Image(pixels=pixels, unit=unit, stored=stored, rescale=rescale, format=kind, padding=padding)
+
+
+def _stored(image: Image, restored: NDArray[np.float32]) -> NDArray[Any]:
+    low, high = _stored_range(image)
+    return to_stored_values(image, restored, low=low, high=high, dtype=image.stored.dtype).values
+
+
+def _relative(stored: NDArray[Any], *, min_is_white: bool) -> Rescale:
+    """What turns stored values of no declared unit into 0 .. 1, with 1 for white."""
+    top = 1.0
     if stored.dtype in (np.uint8, np.uint16):
-        return Rescale(1.0 / float(np.iinfo(stored.dtype).max), 0.0)
+        top = float(np.iinfo(stored.dtype).max)
+    else:
+        _check_relative(stored)
+    return Rescale(-1.0 / top, 1.0) if min_is_white else Rescale(1.0 / top, 0.0)
+
+
+def _check_relative(stored: NDArray[Any]) -> None:
+    """Raises UnsuitableImage unless the values are floats in 0 .. 1."""
     send = "send rescale_slope=1 and rescale_intercept=0 if the values are HU"
     if stored.dtype.kind != "f":
         raise UnsuitableImage(f"the image holds {stored.dtype} values without a unit; {send}, or scale them to 0 .. 1")
@@ -169,7 +229,6 @@ def _relative(stored: NDArray[Any]) -> Rescale:
         raise UnsuitableImage(
             f"the image holds values from {low:.6g} to {high:.6g}; without a rescale they must lie in 0 .. 1; {send}"
         )
-    return Rescale(1.0, 0.0)
 
 
 def _stored_range(image: Image) -> tuple[float, float]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Unit = Literal["HU", "relative"]
 """`HU`: Hounsfield units, water 0 and air -1000. `relative`: grayscale from 0 (black) to 1 (white)."""
 
-Format = Literal["png", "npy", "dicom"]
+Format = Literal["png", "npy", "tiff", "dicom"]
 
 AIR_HU = -1000.0
 """What the network sees where a CT image holds padding: air, the usual surrounding of a patient."""

@@ -1,17 +1,19 @@
-"""NPY <-> stored values: one two-dimensional array of real numbers.
+"""NPY <-> stored values: one array of real numbers, (H, W) for an image or (N, H, W) for a stack of frames.
 
-    bytes --(magic, version)--> header --(a number type? 2-D? as many bytes as it says?)--> stored values
+    bytes --(magic, version)--> header --(a number type? 2-D or 3-D? as many bytes as it says?)--> stored values
             NotAnImage                    UnsuitableImage TooLarge NotAnImage
 
 The header is a Python literal and is parsed as nothing else; object arrays, which NumPy would unpickle, are refused.
-Only (H, W) is taken: (H, W, 1) and (1, H, W) are refused rather than reshaped, since the answer has the shape of the
-question. The format: numpy.lib.format, versions 1.0 to 3.0.
+Nothing is reshaped, since the answer has the shape of the question: (1, H, W) is a stack of one. An array whose last
+axis has 1 to 4 values is refused, because it is more likely one image with channels than a stack of very narrow ones.
+The format: numpy.lib.format, versions 1.0 to 3.0.
 """
 
 from __future__ import annotations
 
 import ast
 import io
+import math
 import re
 from typing import Any
 
@@ -19,35 +21,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import NotAnImage, UnsuitableImage, UnsupportedFormat
-from imaging.limits import Limits, check_pixels
+from imaging.limits import Limits, check_frames
 
 MAGIC = b"\x93NUMPY"
 
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # size of the header's length field, by major version
 _MAX_HEADER = 10_000
 """NumPy's own limit, against literals that take long to parse; a header of a 2-D array has about 100 bytes."""
+_IMAGE, _STACK = 2, 3  # dimensions
+MAX_CHANNELS = 4
+"""RGB with alpha."""
 _NUMBER = re.compile(r"[<>|=](?:[iu][1248]|f[248])")
 
 
 def read_npy(data: bytes, *, limits: Limits) -> NDArray[Any]:
-    """Stored values (H, W) of an NPY file: integers of 8 to 64 bits or floats of 16 to 64, in native byte order.
+    """Stored values (H, W) or (N, H, W) of an NPY file, in native byte order: integers of 8 to 64 bits or floats of 16
+    to 64.
 
     Raises:
         NotAnImage: a broken header, or another number of bytes than it promises.
-        UnsuitableImage: not two-dimensional, empty, or of objects, structures, complex numbers, booleans, text.
+        UnsuitableImage: of other dimensions, empty, perhaps with channels, or of objects, structures, complex numbers,
+            booleans, text.
         UnsupportedFormat: an unknown version of the format.
-        TooLarge: more than `limits.max_pixels`, by the header, before memory is taken.
+        TooLarge: more frames, pixels or bytes than `limits` allow, by the header, before memory is taken.
     """
     header, start = _header(data)
     dtype, shape = _dtype(header.get("descr")), _shape(header.get("shape"))
     fortran = header.get("fortran_order")
     if not isinstance(fortran, bool):
         raise NotAnImage("the header of the NPY file has no fortran_order of True or False")
-    check_pixels(*shape, max_pixels=limits.max_pixels)
-    expected, found = shape[0] * shape[1] * dtype.itemsize, len(data) - start
+    frames = 1 if len(shape) == _IMAGE else shape[0]
+    check_frames(frames, *shape[-2:], itemsize=dtype.itemsize, limits=limits)
+    expected, found = math.prod(shape) * dtype.itemsize, len(data) - start
     if expected != found:
         raise NotAnImage(
-            f"the NPY file promises {shape[0]} x {shape[1]} values of {dtype.itemsize} bytes, {expected} in all,"
+            f"the NPY file promises {' x '.join(map(str, shape))} values of {dtype.itemsize} bytes, {expected} in all,"
             f" but holds {found}"
         )
     values = np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
@@ -55,9 +63,9 @@ def read_npy(data: bytes, *, limits: Limits) -> NDArray[Any]:
 
 
 def write_npy(values: NDArray[Any]) -> bytes:
-    """An NPY file (version 1.0, C order, little-endian) of (H, W) real numbers."""
-    if values.ndim != 2 or values.dtype.kind not in "iuf":  # noqa: PLR2004 - (H, W)
-        raise ValueError(f"values must be (H, W) real numbers, not {values.shape} {values.dtype}")
+    """An NPY file (version 1.0, C order, little-endian) of (H, W) or (N, H, W) real numbers."""
+    if values.ndim not in (_IMAGE, _STACK) or values.dtype.kind not in "iuf":
+        raise ValueError(f"values must be (H, W) or (N, H, W) real numbers, not {values.shape} {values.dtype}")
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(values, values.dtype.newbyteorder("<")), allow_pickle=False)
     return file.getvalue()
@@ -95,9 +103,17 @@ def _dtype(descr: object) -> np.dtype[Any]:
     return np.dtype(descr)
 
 
-def _shape(shape: object) -> tuple[int, int]:
+def _shape(shape: object) -> tuple[int, ...]:
     if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
         raise NotAnImage("the header of the NPY file has no shape of whole numbers")
-    if len(shape) != 2 or 0 in shape:  # noqa: PLR2004 - (H, W)
-        raise UnsuitableImage(f"the NPY file holds an array of shape {str(shape)[:64]}; one image (H, W) is needed")
-    return shape[0], shape[1]
+    shown = str(shape)[:64]
+    if len(shape) not in (_IMAGE, _STACK) or 0 in shape:
+        raise UnsuitableImage(
+            f"the NPY file holds an array of shape {shown}; one image (H, W) or a stack (N, H, W) is needed"
+        )
+    if len(shape) == _STACK and shape[-1] <= MAX_CHANNELS:
+        raise UnsuitableImage(
+            f"the NPY file holds an array of shape {shown}, whose last axis could be channels of one image as well as"
+            " columns; send one image (H, W), or a stack (N, H, W) with more columns"
+        )
+    return shape

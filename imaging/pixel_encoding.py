@@ -72,6 +72,18 @@ def stored_range(dataset: Dataset) -> tuple[int, int]:
     return encoding.low, encoding.high
 
 
+def native_values(words: NDArray[Any], encoding: PixelEncoding) -> NDArray[Any]:
+    """Stored values of native words, (H, W) unsigned of `bits_allocated`: unused high bits cut off, sign extended."""
+    bits = words.astype(f"u{encoding.bits_allocated // 8}")
+    unused = encoding.bits_allocated - encoding.bits_stored
+    if unused:
+        bits <<= unused
+    values = bits.view(encoding.dtype)
+    if unused:
+        values >>= unused  # repeats the sign bit of signed values
+    return values
+
+
 def stored_values_to_bytes(values: NDArray[Any], encoding: PixelEncoding) -> bytes:
     """PixelData of a little-endian native transfer syntax, padded to even length.
 

@@ -5,13 +5,14 @@
     TooBusy  404          4xx        503       429 504     500
     NotReady
 
-Every step holds to the request's deadline. Files are decoded and encoded on a few threads beside the event loop, the
-model runs on the executor's one, and loading has its own.
+Every step holds to the request's one deadline. Files are decoded and encoded on a few threads beside the event loop,
+the model runs on the executor's one, image by image, and loading has its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,8 +21,8 @@ from typing import Any, Literal
 
 import structlog
 
-from imaging.formats import Limits
-from imaging.image import Format, Image, Rescale, Unit
+from imaging.frames import Frames
+from imaging.image import Format, Rescale, Unit
 from model_store.errors import ModelStoreError
 from model_store.manifest import Manifest
 from model_store.store import ModelStore, ModelVersion
@@ -29,8 +30,9 @@ from service import pipeline
 from service.codecs import NO_DEADLINE, Codecs
 from service.errors import NotReady, ServiceError, TooBusy
 from service.executor import Executor, Restored
+from service.intake import decode_pair, take_in
 from service.models import Load, LoadedVersions, names_taking
-from service.scores import score
+from service.scores import score_frames
 from service.settings import Settings
 from service.telemetry import Instruments, log_defect
 
@@ -53,7 +55,7 @@ class Task:
         strength: 0 to 1.
         metrics: which to compute; empty for none.
         rescale: for files that state no unit.
-        choose_format: from the image's own format to the one that the answer shall have.
+        choose_format: from the images' own format and their number to the format that the answer shall have.
     """
 
     image: bytes = field(repr=False)
@@ -62,7 +64,7 @@ class Task:
     strength: float
     metrics: tuple[str, ...]
     rescale: Rescale | None
-    choose_format: Callable[[Format], Format]
+    choose_format: Callable[[Format, int], Format]
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,14 @@ class Answer:
 
     Attributes:
         native: the format that the image came in.
+        frames: how many images the file holds.
+        shape: (H, W) of each.
         seconds: by step: decode, queue, infer, encode.
     """
 
     encoded: pipeline.Encoded
     native: Format
+    frames: int
     shape: tuple[int, int]
     unit: Unit
     version: ModelVersion
@@ -119,11 +124,6 @@ class Engine:
         self._state: Literal["starting", "ready", "draining", "failed"] = "starting"
         self._reason = "models are being loaded"
         instruments.ready.set_function(lambda: float(self.readiness()[0]))
-
-    @property
-    def limits(self) -> Limits:
-        """Of one file."""
-        return Limits(max_bytes=self.settings.max_upload_bytes, max_pixels=self.settings.max_pixels)
 
     async def start(self) -> None:
         """Loads, proves and warms the versions to preload; ready afterwards, or failed with a reason."""
@@ -193,30 +193,38 @@ class Engine:
         """
         version = await self.codecs.run(deadline, self._resolve, task.model)
         begin = time.monotonic()
-        image, reference = await self.codecs.run(deadline, self._decode, task, version.manifest)
-        wanted = task.choose_format(image.format)
+        frames, reference = await self.codecs.run(deadline, self._decode, task, version.manifest)
+        wanted = task.choose_format(frames.format, len(frames))
         decoded = time.monotonic()
         async with self.versions.lease(version, deadline=deadline) as restorer:
-            answer = await self._executor.restore(restorer, pipeline.to_batch(image), deadline=deadline)
+            # one by one, so that a long stack leaves room for others between its frames
+            answers = [
+                await self._executor.restore(
+                    restorer, pipeline.to_batch(image), deadline=deadline, admitted=image is not frames.first
+                )
+                for image in frames
+            ]
             precision, device = restorer.precision, restorer.device
         encode_begin = time.monotonic()
         encoded, scores = await self.codecs.run(
-            deadline, self._finish, task, version, (image, reference), wanted, answer
+            deadline, self._finish, task, version, (frames, reference), wanted, answers
         )
+        infer = sum(answer.infer_seconds for answer in answers)
         seconds = {
             "decode": decoded - begin,
-            "queue": encode_begin - decoded - answer.infer_seconds,
-            "infer": answer.infer_seconds,
+            "queue": encode_begin - decoded - infer,
+            "infer": infer,
             "encode": time.monotonic() - encode_begin,
         }
-        self._observe(version.ref, image.format, wanted, seconds)
+        self._observe(version.ref, frames.format, wanted, seconds)
         if encoded.notes:
             structlog.get_logger("clearslice").info("tolerated", notes=encoded.notes)
         return Answer(
             encoded=encoded,
-            native=image.format,
-            shape=image.shape,
-            unit=image.unit,
+            native=frames.format,
+            frames=len(frames),
+            shape=frames.shape,
+            unit=frames.unit,
             version=version,
             precision=precision,
             device=device,
@@ -227,38 +235,47 @@ class Engine:
 
     async def measure(
         self, image: bytes, reference: bytes, *, rescale: Rescale | None, metrics: tuple[str, ...], deadline: float
-    ) -> tuple[Unit, list[dict[str, Any]]]:
-        """The metrics of an image against a reference, without a model; raises as `reconstruct`."""
+    ) -> tuple[Unit, int, list[dict[str, Any]]]:
+        """Unit, frames and metrics of an image against a reference, without a model; raises as `reconstruct`."""
 
-        def work() -> tuple[Unit, list[dict[str, Any]]]:
-            left, right = pipeline.decode_pair(image, reference, limits=self.limits, rescale=rescale)
+        def work() -> tuple[Unit, int, list[dict[str, Any]]]:
+            left, right = decode_pair(image, reference, limits=self.settings.limits(), rescale=rescale)
             assert right is not None  # noqa: S101 - decode_pair gives what it was given
-            return left.unit, score({"image": left.pixels}, right.pixels, unit=left.unit, metrics=metrics)
+            images = {"image": [image.pixels for image in left]}
+            truth = [image.pixels for image in right]
+            return left.unit, len(left), score_frames(images, truth, unit=left.unit, metrics=metrics)
 
         return await self.codecs.run(deadline, work)
-
-    def models_taking(self, unit: Unit) -> list[str]:
-        """As `names_taking`, of this engine's store."""
-        return names_taking(self.store, unit)
 
     def _resolve(self, ref: str | None) -> ModelVersion:
         return self.store.resolve(self.store.default_ref() if ref is None else ref)
 
-    def _decode(self, task: Task, manifest: Manifest) -> tuple[Image, Image | None]:
-        pipeline.check_rescale_given(task.image, task.rescale, manifest, models_taking=self.models_taking)
-        image, reference = pipeline.decode_pair(task.image, task.reference, limits=self.limits, rescale=task.rescale)
-        pipeline.check_unit(image, manifest, models_taking=self.models_taking)
-        pipeline.check_derivable(image, self.settings.dicom)
-        return image, reference
+    def _decode(self, task: Task, manifest: Manifest) -> tuple[Frames, Frames | None]:
+        return take_in(
+            task.image,
+            task.reference,
+            rescale=task.rescale,
+            manifest=manifest,
+            limits=self.settings.limits(),
+            conventions=self.settings.dicom,
+            models_taking=functools.partial(names_taking, self.store),
+        )
 
     def _finish(
-        self, task: Task, version: ModelVersion, pair: tuple[Image, Image | None], wanted: Format, answer: Restored
+        self,
+        task: Task,
+        version: ModelVersion,
+        pair: tuple[Frames, Frames | None],
+        wanted: Format,
+        answers: list[Restored],
     ) -> tuple[pipeline.Encoded, list[dict[str, Any]] | None]:
-        image, reference = pair
-        restored = pipeline.checked(answer.batch, image, version.ref)
-        pixels = pipeline.blend(image, restored, task.strength)
+        frames, reference = pair
+        pixels = [
+            pipeline.blend(image, pipeline.checked(answer.batch, image, version.ref), task.strength)
+            for image, answer in zip(frames, answers, strict=True)
+        ]
         encoded = pipeline.encode(
-            image,
+            frames,
             pixels,
             wanted,
             derivation=pipeline.derivation_of(version, task.strength),
@@ -267,8 +284,9 @@ class Engine:
         )
         if reference is None or not task.metrics:
             return encoded, None
-        images = {"restored": pixels, "degraded": image.pixels}
-        return encoded, score(images, reference.pixels, unit=image.unit, metrics=task.metrics)
+        images = {"restored": pixels, "degraded": [image.pixels for image in frames]}
+        truth = [image.pixels for image in reference]
+        return encoded, score_frames(images, truth, unit=frames.unit, metrics=task.metrics)
 
     def _observe(self, ref: str, came: Format, went: Format, seconds: dict[str, float]) -> None:
         self.instruments.decode_seconds.labels(came).observe(seconds["decode"])

@@ -80,13 +80,17 @@ class Executor:
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self._thread.start()
 
-    async def restore(self, restorer: Restores, batch: NDArray[np.float32], *, deadline: float) -> Restored:
+    async def restore(
+        self, restorer: Restores, batch: NDArray[np.float32], *, deadline: float, admitted: bool = False
+    ) -> Restored:
         """Runs `restorer` on `batch` when its turn comes.
 
         Args:
             restorer: loaded, and kept loaded by the caller until this returns.
             batch: (N, H, W, 1) float32.
             deadline: in `time.monotonic()` seconds.
+            admitted: a later frame of a request whose first one found a place: it waits in any case, because what was
+                done for the others would be lost. No request waits with more than one frame at a time.
 
         Raises:
             TooBusy: the queue is full.
@@ -94,7 +98,7 @@ class Executor:
         """
         loop = asyncio.get_running_loop()
         job = _Job(restorer, batch, deadline, loop, loop.create_future())
-        self._enqueue(job)
+        self._enqueue(job, admitted=admitted)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await job.answer
@@ -118,9 +122,9 @@ class Executor:
             self._closed = True
             self._changed.notify()
 
-    def _enqueue(self, job: _Job) -> None:
+    def _enqueue(self, job: _Job, *, admitted: bool) -> None:
         with self._changed:
-            if len(self._waiting) >= self._max_queue:
+            if len(self._waiting) >= self._max_queue and not admitted:
                 self._instruments.shed.labels("queue").inc()
                 seconds = max(1, math.ceil(self._typical_seconds * len(self._waiting)))
                 raise TooBusy(

@@ -1,8 +1,7 @@
-"""One image from bytes to bytes, step by step; no shared state, no HTTP, no threads.
+"""Restoring the images of one file, step by step; no shared state, no HTTP, no threads.
 
-    bytes --decode_pair--> Image, reference --check_*--> to_batch --restorer--> checked --blend--> pixels --encode-->
-          imaging.errors   UnsuitableImage  UnitMismatch                       ModelFailed                RuleViolated
-                                            DerivationRefused
+    Frames --each image: to_batch--> restorer --checked--> restored --blend--> pixels --encode--> bytes, as many frames
+           `intake.take_in`                   ModelFailed                              RuleViolated
 
 The service runs the steps on different threads (`engine.py`); the command line runs `reconstruct`, all in one.
 """
@@ -10,34 +9,40 @@ The service runs the steps on different threads (`engine.py`); the command line 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging import formats
-from imaging.errors import UnsuitableImage
-from imaging.formats import HU_IN_PNG, Limits
-from imaging.image import Format, Image, Rescale, Unit
-from model_store.manifest import Manifest
+from imaging.formats import HU_IN_PNG, Frames
+from imaging.image import Format, Image, Rescale
 from model_store.store import ModelVersion
 from service.dicom import rules
 from service.dicom.derive import derive, write_instance
-from service.dicom.eligibility import check_source
 from service.dicom.identity import MANUFACTURER, Derivation, program_version
-from service.errors import ModelFailed, UnitMismatch
+from service.errors import ModelFailed
 from service.settings import SiteConventions
 
-MEDIA_TYPES: dict[Format, str] = {"dicom": "application/dicom", "png": "image/png", "npy": "application/x-npy"}
+MEDIA_TYPES: dict[Format, str] = {
+    "dicom": "application/dicom",
+    "png": "image/png",
+    "tiff": "image/tiff",
+    "npy": "application/x-npy",
+}
+ONE_IMAGE: frozenset[Format] = frozenset({"png"})
+"""Formats whose files hold no more than one image."""
+
 RELATIVE_IN_PNG = Rescale(1 / 65535, 0.0)
+UNCHANGED = Rescale(1.0, 0.0)
 
 Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """An image as a file.
+    """Images as a file.
 
     Attributes:
         data: the bytes.
@@ -75,95 +80,6 @@ class SeriesContext:
     now: datetime
     begun: datetime | None = None
     as_hounsfield: bool = False
-
-
-def decode_pair(
-    image: bytes, reference: bytes | None, *, limits: Limits, rescale: Rescale | None
-) -> tuple[Image, Image | None]:
-    """The degraded image, and the reference when there is one.
-
-    Args:
-        image, reference: whole files, each in any format that is read.
-        limits: of each file.
-        rescale: for those of the two that state no unit.
-
-    Raises:
-        ImagingError: as `imaging.formats.decode`; UnsuitableImage also when the rescale fits no file, or the two
-            differ in size or unit.
-    """
-    files = [image] if reference is None else [image, reference]
-    stated = [formats.sniff(data) == "dicom" for data in files]
-    if rescale is not None and all(stated):
-        raise UnsuitableImage("DICOM images have a rescale of their own; leave rescale_slope and rescale_intercept out")
-    decoded = [
-        formats.decode(data, limits=limits, rescale=None if has_unit else rescale)
-        for data, has_unit in zip(files, stated, strict=True)
-    ]
-    if reference is None:
-        return decoded[0], None
-    check_pair(decoded[0], decoded[1])
-    return decoded[0], decoded[1]
-
-
-def check_rescale_given(
-    image: bytes, rescale: Rescale | None, manifest: Manifest, *, models_taking: Callable[[Unit], Sequence[str]]
-) -> None:
-    """Raises UnitMismatch when a model needs HU and the file can only have them by a rescale that is missing.
-
-    Before decoding, because float files would be refused there as no relative image, which is not what is wrong.
-    """
-    kind = formats.sniff(image)
-    if manifest.unit != "HU" or rescale is not None or kind == "dicom":
-        return
-    models = tuple(models_taking("relative"))
-    raise UnitMismatch(
-        f"model {manifest.name} takes Hounsfield units, and this {kind.upper()} file states no unit: send"
-        " rescale_slope and rescale_intercept (HU = slope x value + intercept), or choose another model;"
-        f" models that take relative images: {', '.join(models) or 'none in this store'}",
-        missing_fields=("rescale_slope", "rescale_intercept"),
-        models=models,
-    )
-
-
-def check_pair(image: Image, reference: Image) -> None:
-    """Raises UnsuitableImage unless both have the same size and unit."""
-    if image.shape != reference.shape:
-        raise UnsuitableImage(
-            f"the reference has {reference.shape[0]} x {reference.shape[1]} pixels and the image"
-            f" {image.shape[0]} x {image.shape[1]}; both must have the same rows and columns"
-        )
-    if image.unit != reference.unit:
-        raise UnsuitableImage(
-            f"the reference is in unit {reference.unit!r} and the image in {image.unit!r}; a PNG or NPY file becomes HU"
-            " with rescale_slope and rescale_intercept"
-        )
-
-
-def check_unit(image: Image, manifest: Manifest, *, models_taking: Callable[[Unit], Sequence[str]]) -> None:
-    """Whether the model takes the image's unit.
-
-    Args:
-        image: as decoded.
-        manifest: of the model.
-        models_taking: names of the models that take a unit; asked only when the answer is no.
-
-    Raises:
-        UnitMismatch: it does not; names the models that would take the image.
-    """
-    if image.unit == manifest.unit:
-        return
-    models = tuple(models_taking(image.unit))
-    raise UnitMismatch(
-        f"model {manifest.name} takes images in unit {manifest.unit!r}, and this one is in {image.unit!r};"
-        f" models that take {image.unit} images: {', '.join(models) or 'none in this store'}",
-        models=models,
-    )
-
-
-def check_derivable(image: Image, conventions: SiteConventions) -> None:
-    """Raises DerivationRefused when the image is a DICOM instance from which none may be derived."""
-    if image.dataset is not None:
-        check_source(image.dataset, conventions)
 
 
 def to_batch(image: Image) -> Pixels:
@@ -213,8 +129,8 @@ def derivation_of(version: ModelVersion, strength: float) -> Derivation:
 
 
 def encode(
-    image: Image,
-    pixels: Pixels,
+    frames: Frames,
+    pixels: Sequence[Pixels],
     wanted: Format,
     *,
     derivation: Derivation,
@@ -224,43 +140,61 @@ def encode(
     """The blended pixels as a file.
 
     Args:
-        image: what came in.
-        pixels: (H, W) float32 in the image's unit.
-        wanted: the image's own format, or png or npy: PNG then has 16 bits, and NPY float32 in the image's unit.
+        frames: what came in.
+        pixels: of each frame, (H, W) float32 in the frames' unit.
+        wanted: the frames' own format, or another: NPY and TIFF then hold float32 in the frames' unit, and PNG, which
+            holds no more than one image, 16 bits.
         derivation, conventions, series: for DICOM.
 
     Raises:
         RuleViolated: the derived instance broke a rule.
-        ValueError: DICOM wanted of an image that is none.
+        ValueError: DICOM wanted of images that are none, or PNG of several.
     """
     if wanted == "dicom":
-        if image.dataset is None:
-            raise ValueError(f"a {image.format} image has no DICOM data set to derive from")
-        derived = derive(
-            image,
-            pixels,
-            derivation,
-            conventions,
-            now=series.now,
-            series_begun=series.begun,
-            as_hounsfield=series.as_hounsfield,
-        )
-        rules.check(image.dataset, derived.dataset, padding=image.padding)
-        data = write_instance(derived, image.dataset)
-        made = derived.pixels
-        return Encoded(data, "dicom", reencoded=made.reencoded, clipped=made.clipped, notes=derived.notes)
-    if wanted == image.format:
-        return Encoded(formats.encode(image, pixels), wanted, rescale=image.rescale)
-    if wanted == "npy":
-        return Encoded(formats.encode_npy(pixels), "npy", rescale=Rescale(1.0, 0.0))
-    rescale = HU_IN_PNG if image.unit == "HU" else RELATIVE_IN_PNG
-    return Encoded(formats.encode_png(pixels, rescale=rescale), "png", rescale=rescale)
+        made = _derived(frames, pixels, derivation, conventions, series)
+    elif wanted == frames.format:
+        made = Encoded(formats.encode(frames, pixels), wanted, rescale=frames.first.rescale)
+    elif wanted == "npy":
+        made = Encoded(formats.encode_npy(pixels), "npy", rescale=UNCHANGED)
+    elif wanted == "tiff":
+        made = Encoded(formats.encode_tiff(pixels, spacing=frames.first.spacing), "tiff", rescale=UNCHANGED)
+    else:
+        (plane,) = pixels
+        rescale = HU_IN_PNG if frames.unit == "HU" else RELATIVE_IN_PNG
+        made = Encoded(formats.encode_png(plane, rescale=rescale), "png", rescale=rescale)
+    return replace(made, notes=(*frames.notes, *made.notes))
 
 
-def reconstruct(image: Image, restorer: Callable[[Pixels], Pixels], *, ref: str, strength: float) -> Pixels:
-    """From an image to its blended pixels in one go, on this thread.
+def _derived(
+    frames: Frames,
+    pixels: Sequence[Pixels],
+    derivation: Derivation,
+    conventions: SiteConventions,
+    series: SeriesContext,
+) -> Encoded:
+    """The one image of a DICOM file as a derived instance."""
+    (image,), (plane,) = frames.images, pixels
+    if image.dataset is None:
+        raise ValueError(f"a {image.format} image has no DICOM data set to derive from")
+    derived = derive(
+        image,
+        plane,
+        derivation,
+        conventions,
+        now=series.now,
+        series_begun=series.begun,
+        as_hounsfield=series.as_hounsfield,
+    )
+    rules.check(image.dataset, derived.dataset, padding=image.padding)
+    data = write_instance(derived, image.dataset)
+    made = derived.pixels
+    return Encoded(data, "dicom", reencoded=made.reencoded, clipped=made.clipped, notes=derived.notes)
+
+
+def reconstruct(frames: Frames, restorer: Callable[[Pixels], Pixels], *, ref: str, strength: float) -> list[Pixels]:
+    """From images to their blended pixels in one go, one after the other, on this thread.
 
     Raises:
-        ModelFailed: the answer may not be delivered.
+        ModelFailed: an answer may not be delivered.
     """
-    return blend(image, checked(restorer(to_batch(image)), image, ref), strength)
+    return [blend(image, checked(restorer(to_batch(image)), image, ref), strength) for image in frames]

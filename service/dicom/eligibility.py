@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from pydicom import Dataset
-from pydicom.uid import JPEGExtended12Bit
+from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
 
 from imaging.dicom_attributes import text, values
 from service.dicom.identity import device_uid
@@ -50,8 +50,11 @@ def check_source(source: Dataset, conventions: SiteConventions) -> None:
             f"BurnedInAnnotation is YES, and a network would alter the text in the pixels; {setting}=1 allows it"
         )
     syntax = text(source.file_meta, "TransferSyntaxUID") if hasattr(source, "file_meta") else ""
-    if syntax == JPEGExtended12Bit and source.get("PixelRepresentation") == 1:
-        raise DerivationRefused("lossy 12-bit JPEG with signed pixels decodes differently from decoder to decoder")
+    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and source.get("PixelRepresentation") == 1:
+        raise DerivationRefused(
+            "lossy JPEG (8- or 12-bit) with signed pixels decodes differently from decoder to decoder; send the"
+            " original, or a lossless copy of it"
+        )
     if made_here(source):
         raise DerivationRefused(
             "the image is already a reconstruction of this program (DeviceUID in ContributingEquipmentSequence);"

@@ -1,11 +1,13 @@
-"""CT data sets and files, made in memory.
+"""CT data sets, DICOM and TIFF files, made in memory.
 
 make_ct(stored, Keyword=value or None to leave it out) -> Dataset --as_file--> bytes
+make_tiff(stored, ..., t277=(3, [1])) -> bytes
 """
 
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -85,3 +87,82 @@ def make_ct() -> Callable[..., Dataset]:
 def make_file() -> Callable[..., bytes]:
     """`ct_dataset`, written as a file."""
     return lambda *arguments, **changes: as_file(ct_dataset(*arguments, **changes))
+
+
+_PACK = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 12: "d", 16: "Q"}
+
+
+def tiff_file(
+    *pages: NDArray[Any],
+    order: str = "<",
+    big: bool = False,
+    packed: bytes | None = None,
+    loop: int | None = None,
+    **changes: tuple[int, Any] | None,
+) -> bytes:
+    """A TIFF file, byte by byte and by nobody's library: uncompressed, one strip a page.
+
+    Args:
+        pages: (H, W) each, any number type.
+        packed: the bytes of the strip, instead of those of the page.
+        loop: number of the page, from 0, to which the last one points.
+        changes: tags as `t277=(3, [1])`, field type and values, of all pages; None leaves one out.
+    """
+    offset_format = "Q" if big else "I"
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
+    head += struct.pack(order + "HH", 8, 0) if big else b""
+    start = len(head) + struct.calcsize(offset_format)
+    body = bytearray()
+    places: list[int] = []
+    link = 0  # where the page before says what comes next
+    for page in pages:
+        data = page.astype(page.dtype.newbyteorder(order)).tobytes() if packed is None else packed
+        kind = {"u": 1, "i": 2, "f": 3}[page.dtype.kind]
+        tags: dict[int, tuple[int, Any] | None] = {
+            256: (4, [page.shape[1]]),
+            257: (4, [page.shape[0]]),
+            258: (3, [page.dtype.itemsize * 8]),
+            259: (3, [1]),
+            262: (3, [1]),
+            273: (4, [start + len(body)]),
+            277: (3, [1]),
+            278: (4, [page.shape[0]]),
+            279: (4, [len(data)]),
+            339: (3, [kind]),
+        }
+        tags |= {int(name[1:]): value for name, value in changes.items()}
+        body += data + b"\0" * (len(data) % 2)
+        entries = b""
+        for tag, value in sorted(tags.items()):
+            if value is None:
+                continue
+            field, values = value
+            raw = (
+                bytes(values)
+                if isinstance(values, (bytes, bytearray))
+                else b"".join(
+                    struct.pack(order + _PACK[field], *(one if isinstance(one, tuple) else (one,))) for one in values
+                )
+            )
+            if len(raw) > struct.calcsize(offset_format):
+                place = struct.pack(order + offset_format, start + len(body))
+                body += raw + b"\0" * (len(raw) % 2)
+            else:
+                place = raw.ljust(struct.calcsize(offset_format), b"\0")
+            entries += struct.pack(order + "HH" + offset_format, tag, field, len(values)) + place
+        count = sum(value is not None for value in tags.values())
+        places.append(start + len(body))
+        body += struct.pack(order + ("Q" if big else "H"), count) + entries + bytes(struct.calcsize(offset_format))
+        if len(places) > 1:
+            struct.pack_into(order + offset_format, body, link, places[-1])
+        link = len(body) - struct.calcsize(offset_format)
+    if loop is not None:
+        struct.pack_into(order + offset_format, body, link, places[loop])
+    first = places[0] if places else 0
+    return head + struct.pack(order + offset_format, first) + bytes(body)
+
+
+@pytest.fixture(scope="session")
+def make_tiff() -> Callable[..., bytes]:
+    """`tiff_file`, for tests in other modules."""
+    return tiff_file

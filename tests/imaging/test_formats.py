@@ -10,16 +10,17 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image as PillowImage
 
 from imaging.errors import ImagingError, NotAnImage, TooLarge, UnsuitableImage, UnsupportedFormat
-from imaging.formats import HU_IN_PNG, Limits, decode, encode, encode_npy, encode_png, sniff
+from imaging.formats import HU_IN_PNG, Limits, decode, encode, encode_npy, encode_png, encode_tiff, sniff
 from imaging.image import Rescale
 
-LIMITS = Limits(max_bytes=1 << 20, max_pixels=1 << 16)
+LIMITS = Limits(max_bytes=1 << 20, max_pixels=1 << 16, max_frames=5)
 ONE_TO_ONE = Rescale(1, 0)
 
 
@@ -33,6 +34,21 @@ def npy_of(array):
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
+
+
+def tiff_of(*pages, **options):
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for page in pages:
+            writer.write(page, **{"photometric": "minisblack", "metadata": None, **options})
+    return file.getvalue()
+
+
+def one(data, rescale=None):
+    """The frames of a file that holds one image, and that image."""
+    frames = decode(data, limits=LIMITS, rescale=rescale)
+    (image,) = frames
+    return frames, image
 
 
 def zip_of(name, data):
@@ -59,9 +75,6 @@ def zip_of(name, data):
         (b"\x7fELF\2\1\1\0", NotAnImage, "nothing known"),
         (bytes(200), NotAnImage, "nothing known"),
         (b"\x89PNG\n\x1a\n", NotAnImage, "PNG file whose first bytes are damaged"),
-        (b"II*\0\x08\0\0\0", UnsupportedFormat, "TIFF, which is not supported yet"),
-        (b"MM\0*\0\0\0\x08", UnsupportedFormat, "TIFF, which is not supported yet"),
-        (b"II+\0\x08\0\0\0", UnsupportedFormat, "TIFF, which is not supported yet"),
         (b"\xff\xd8\xff\xe0\0\x10JFIF", UnsupportedFormat, "JPEG"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", UnsupportedFormat, "JPEG 2000"),
         (b"GIF89a\x01\0\x01\0", UnsupportedFormat, "GIF"),
@@ -72,7 +85,7 @@ def zip_of(name, data):
 def test_other_content_is_refused_by_what_it_is(data, error, message):
     with pytest.raises(error, match=message):
         sniff(data)
-    with pytest.raises(error, match="DICOM, PNG and NPY are read"):
+    with pytest.raises(error, match="DICOM, PNG, TIFF and NPY are read"):
         decode(data, limits=LIMITS)
 
 
@@ -80,12 +93,14 @@ def test_content_decides_the_format(make_file):
     assert sniff(png_of(np.zeros((2, 2), np.uint8))) == "png"
     assert sniff(npy_of(np.zeros((2, 2)))) == "npy"
     assert sniff(make_file()) == "dicom"
+    assert sniff(tiff_of(np.zeros((2, 2), np.uint8))) == "tiff"
+    assert {sniff(start) for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")} == {"tiff"}
     assert sniff(b"II*\0" + bytes(124) + make_file()[128:]) == "dicom"  # a file that is both TIFF and DICOM
 
 
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_raise_only_our_errors(data):
-    for start in (b"", b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", bytes(128) + b"DICM"):
+    for start in (b"", b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", bytes(128) + b"DICM", b"II*\0", b"MM\0+"):
         with pytest.raises(ImagingError):
             decode(start + data, limits=LIMITS)
 
@@ -96,36 +111,36 @@ def test_more_bytes_than_allowed_are_refused_before_looking_at_them():
     assert refused.value.limit == "max_bytes"
 
 
-@pytest.mark.parametrize("kind", ["png", "npy", "dicom"])
+@pytest.mark.parametrize("kind", ["png", "npy", "tiff", "dicom"])
 def test_more_pixels_than_allowed_are_refused(kind, make_file):
     stored = np.zeros((5, 4), np.uint16)
-    data = {"png": png_of, "npy": npy_of, "dicom": make_file}[kind](stored)
+    data = {"png": png_of, "npy": npy_of, "tiff": tiff_of, "dicom": make_file}[kind](stored)
     assert decode(data, limits=Limits(max_bytes=9999, max_pixels=20)).shape == (5, 4)
     with pytest.raises(TooLarge, match="5 rows and 4 columns = 20 pixels, and at most 19") as refused:
         decode(data, limits=Limits(max_bytes=9999, max_pixels=19))
     assert refused.value.limit == "max_pixels"
 
 
-@pytest.mark.parametrize("limits", [(0, 1), (1, 0), (-1, 1)])
+@pytest.mark.parametrize("limits", [(0, 1), (1, 0), (-1, 1), (1, 1, 0)])
 def test_limits_that_allow_nothing_are_refused(limits):
     with pytest.raises(ValueError, match="at least 1"):
         Limits(*limits)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("write", [png_of, npy_of])
+@pytest.mark.parametrize("write", [png_of, npy_of, tiff_of])
 def test_relative_integers_fill_zero_to_one_and_every_value_comes_back(write, dtype):
     top = np.iinfo(dtype).max
     stored = np.arange(top + 1, dtype=dtype).reshape(-1, 256)
-    image = decode(write(stored), limits=LIMITS)
+    frames, image = one(write(stored))
     assert (image.unit, image.spacing, image.padding) == ("relative", None, None)
     assert image.pixels.dtype == np.float32
     assert (image.pixels[0, 0], image.pixels[-1, -1]) == (0.0, 1.0)
     assert image.pixels[0, 51] == np.float32(51 / top)
-    assert np.array_equal(decode(encode(image, image.pixels.copy()), limits=LIMITS).stored, stored)
+    assert np.array_equal(one(encode(frames, [image.pixels.copy()]))[1].stored, stored)
     # also where every value went through the network and came back as a new number
     nearby = np.clip(image.pixels + np.float32(0.3 / top), 0, 1).astype(np.float32)
-    assert np.array_equal(decode(encode(image, nearby), limits=LIMITS).stored, stored)
+    assert np.array_equal(one(encode(frames, [nearby]))[1].stored, stored)
 
 
 @settings(deadline=None)
@@ -140,36 +155,36 @@ def test_npy_in_hu_comes_back_bit_for_bit(stored):
         with pytest.raises(UnsuitableImage):
             decode(npy_of(stored), limits=LIMITS, rescale=ONE_TO_ONE)
         return
-    image = decode(npy_of(stored), limits=LIMITS, rescale=ONE_TO_ONE)
+    frames, image = one(npy_of(stored), ONE_TO_ONE)
     assert image.unit == "HU"
-    back = np.load(io.BytesIO(encode(image, image.pixels.copy())))
+    back = np.load(io.BytesIO(encode(frames, [image.pixels.copy()])))
     assert back.dtype == stored.dtype
     assert back.tobytes() == np.ascontiguousarray(stored).tobytes()
 
 
 def test_png_with_rescale_is_in_hu_and_padding_comes_back():
     stored = np.array([[0, 1000, 1024, 3000]], np.uint16)
-    image = decode(png_of(stored), limits=LIMITS, rescale=Rescale(1, -2000))
+    frames, image = one(png_of(stored), Rescale(1, -2000))
     assert image.unit == "HU"
     assert image.padding.tolist() == [[True, False, False, False]]
     assert image.pixels.tolist() == [[-1000.0, -1000.0, -976.0, 1000.0]]
     restored = np.array([[5.0, -990.4, -976.0, 1e6]], np.float32)
-    back = decode(encode(image, restored), limits=LIMITS)
+    _, back = one(encode(frames, [restored]))
     assert back.stored.tolist() == [[0, 1010, 1024, 65535]]
 
 
 def test_relative_results_are_clipped_to_what_relative_means():
-    image = decode(npy_of(np.array([[0.5, 0.25]], np.float32)), limits=LIMITS)
+    frames, image = one(npy_of(np.array([[0.5, 0.25]], np.float32)))
     assert image.rescale == ONE_TO_ONE
-    back = np.load(io.BytesIO(encode(image, np.array([[1.5, -0.5]], np.float32))))
-    assert back.tolist() == [[1.0, 0.0]]
-    image = decode(png_of(np.array([[3, 4]], np.uint8)), limits=LIMITS)
-    assert decode(encode(image, np.array([[1.5, -0.5]], np.float32)), limits=LIMITS).stored.tolist() == [[255, 0]]
+    restored = np.array([[1.5, -0.5]], np.float32)
+    assert np.load(io.BytesIO(encode(frames, [restored]))).tolist() == [[1.0, 0.0]]
+    frames, _ = one(png_of(np.array([[3, 4]], np.uint8)))
+    assert one(encode(frames, [restored]))[1].stored.tolist() == [[255, 0]]
 
 
 def test_integers_of_64_bits_are_clipped_where_floats_stay_exact():
-    image = decode(npy_of(np.array([[0, 1]], np.int64)), limits=LIMITS, rescale=Rescale(1e-8, 0))
-    back = np.load(io.BytesIO(encode(image, np.array([[1e30, -1e30]], np.float32))))
+    frames, _ = one(npy_of(np.array([[0, 1]], np.int64)), Rescale(1e-8, 0))
+    back = np.load(io.BytesIO(encode(frames, [np.array([[1e30, -1e30]], np.float32)])))
     assert back.tolist() == [[2**53, -(2**53)]]
 
 
@@ -207,20 +222,28 @@ def test_a_rescale_that_leads_nowhere_near_hu_is_refused(rescale):
 def test_dicom_takes_no_rescale_and_is_not_encoded_here(make_file):
     with pytest.raises(UnsuitableImage, match="rescale of its own"):
         decode(make_file(), limits=LIMITS, rescale=ONE_TO_ONE)
-    image = decode(make_file(), limits=LIMITS)
+    frames, image = one(make_file())
     assert (image.format, image.unit) == ("dicom", "HU")
     with pytest.raises(ValueError, match=r"service\.dicom\.derive"):
-        encode(image, image.pixels.copy())
+        encode(frames, [image.pixels.copy()])
 
 
-def test_hu_converted_to_png_and_npy():
+def test_hu_converted_to_png_npy_and_tiff():
     pixels = np.array([[-1024.0, 0.5, 1.5, 100.4, -3024.0, 1e6]], np.float32)
-    assert np.load(io.BytesIO(encode_npy(pixels))).tobytes() == pixels.tobytes()
+    assert np.load(io.BytesIO(encode_npy([pixels]))).tobytes() == pixels.tobytes()
+    assert np.load(io.BytesIO(encode_npy([pixels, pixels + 1]))).tolist() == [pixels.tolist(), (pixels + 1).tolist()]
+    with tifffile.TiffFile(io.BytesIO(encode_tiff([pixels, pixels + 1], spacing=(0.5, 0.703125)))) as written:
+        assert [page.asarray().tobytes() for page in written.pages] == [pixels.tobytes(), (pixels + 1).tobytes()]
+        assert {page.dtype for page in written.pages} == {np.dtype(np.float32)}
+        tags = written.pages[0].tags
+        # pixels per centimetre, across and down
+        assert (tags[282].value[0] / tags[282].value[1]) == pytest.approx(10 / 0.703125, rel=1e-6)
+        assert (tags[283].value[0] / tags[283].value[1], tags[296].value) == (20, 3)
     # half to even: 1024.5 -> 1024, 1025.5 -> 1026
-    written = decode(encode_png(pixels, rescale=HU_IN_PNG), limits=LIMITS)
+    _, written = one(encode_png(pixels, rescale=HU_IN_PNG))
     assert written.stored.tolist() == [[0, 1024, 1026, 1124, 0, 65535]]
     small = encode_png(np.array([[0.0, 0.5, 1.0, 2.0]], np.float32), rescale=Rescale(1 / 255, 0), bits=8)
-    assert decode(small, limits=LIMITS).stored.tolist() == [[0, 128, 255, 255]]
+    assert one(small)[1].stored.tolist() == [[0, 128, 255, 255]]
     with pytest.raises(ValueError, match="NaN"):
         encode_png(np.array([[math.nan]], np.float32), rescale=HU_IN_PNG)
 
@@ -228,7 +251,7 @@ def test_hu_converted_to_png_and_npy():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1000), (15, 17)])
 def test_odd_shapes(shape):
     stored = np.full(shape, 7, np.uint8)
-    for data in (png_of(stored), npy_of(stored)):
+    for data in (png_of(stored), npy_of(stored), tiff_of(stored)):
         assert decode(data, limits=LIMITS).shape == shape
 
 
@@ -244,3 +267,104 @@ def test_png_bomb_of_a_small_file_is_refused_by_its_header():
     # where the caller allows that many, Pillow does not warn, and what is missing does not become black
     with pytest.raises(NotAnImage, match="holds 1000 bytes of pixels"):
         decode(data, limits=Limits(max_bytes=1 << 20, max_pixels=1 << 30))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    arrays(
+        st.sampled_from([np.int8, np.uint8, np.int16, np.uint16, np.int32, np.float16, np.float32, np.float64]),
+        st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(5, 7)),
+        elements={"min_value": 0, "max_value": 100},
+    ),
+    st.sampled_from(["npy", "tiff"]),
+)
+def test_stacks_in_hu_come_back_bit_for_bit_and_in_order(stored, kind):
+    data = npy_of(stored) if kind == "npy" else tiff_of(*stored)
+    frames = decode(data, limits=LIMITS, rescale=Rescale(-2.0, 70.0))
+    assert (len(frames), frames.shape, frames.unit, frames.format) == (len(stored), stored.shape[1:], "HU", kind)
+    for image, plane in zip(frames, stored, strict=True):
+        assert np.array_equal(image.pixels, (plane.astype(np.float64) * -2 + 70).astype(np.float32))
+    back = encode(frames, [image.pixels.copy() for image in frames])
+    read = np.load(io.BytesIO(back)) if kind == "npy" else np.stack([page.asarray() for page in pages_of(back)])
+    assert (read.dtype, read.shape, read.tobytes()) == (stored.dtype, stored.shape, stored.tobytes())
+
+
+def pages_of(data):
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        yield from file.pages
+
+
+def test_each_frame_gets_its_own_pixels_and_padding():
+    stored = np.full((3, 4, 5), 40, np.int16)
+    stored[1, 0, 0] = -2000
+    frames = decode(npy_of(stored), limits=LIMITS, rescale=ONE_TO_ONE)
+    assert [image.padding is None for image in frames] == [True, False, True]
+    restored = [image.pixels + np.float32(number) for number, image in enumerate(frames)]
+    back = np.load(io.BytesIO(encode(frames, restored)))
+    expected = stored + np.arange(3)[:, None, None]
+    expected[1, 0, 0] = -2000
+    np.testing.assert_array_equal(back, expected)
+    with pytest.raises(ValueError, match="zip"):
+        encode(frames, restored[:2])
+
+
+def test_a_stack_of_one_stays_a_stack():
+    frames, image = one(npy_of(np.full((1, 4, 5), 0.5, np.float32)))
+    assert np.load(io.BytesIO(encode(frames, [image.pixels]))).shape == (1, 4, 5)
+    frames, image = one(npy_of(np.full((4, 5), 0.5, np.float32)))
+    assert np.load(io.BytesIO(encode(frames, [image.pixels]))).shape == (4, 5)
+
+
+@pytest.mark.parametrize("write", [npy_of, lambda stack: tiff_of(*stack)])
+def test_more_frames_than_allowed_name_the_limit(write):
+    stack = np.zeros((5, 6, 7), np.uint8)
+    assert len(decode(write(stack), limits=LIMITS)) == 5
+    for limits, limit in (
+        (Limits(max_bytes=1 << 20, max_pixels=99), "max_frames"),  # one, unless more are asked for
+        (Limits(max_bytes=1 << 20, max_pixels=99, max_frames=4), "max_frames"),
+        (Limits(max_bytes=1 << 20, max_pixels=41, max_frames=5), "max_pixels"),
+    ):
+        with pytest.raises(TooLarge) as refused:
+            decode(write(stack), limits=limits)
+        assert refused.value.limit == limit
+
+
+def test_all_frames_together_fit_into_max_bytes_as_float32():
+    stack = np.zeros((5, 16, 16), np.uint8)
+    assert len(decode(npy_of(stack), limits=Limits(5 * 16 * 16 * 4, 256, 5))) == 5
+    with pytest.raises(TooLarge, match="5 frames of 16 x 16 pixels = 5120 bytes in memory, and at most 5119"):
+        decode(npy_of(stack), limits=Limits(5 * 16 * 16 * 4 - 1, 256, 5))
+
+
+def test_where_zero_is_white_relative_images_turn_round_and_come_back_as_they_were():
+    stored = np.array([[0, 51, 255]], np.uint8)
+    frames, image = one(tiff_of(stored, photometric="miniswhite"))
+    assert image.pixels.tolist() == [[1.0, np.float32(0.8), 0.0]]
+    assert image.rescale == Rescale(-1 / 255, 1.0)
+    (page,) = pages_of(encode(frames, [image.pixels.copy()]))
+    assert (page.photometric.name, page.asarray().tolist()) == ("MINISWHITE", stored.tolist())
+    brighter = np.clip(image.pixels + np.float32(0.2), 0, 1).astype(np.float32)
+    assert one(encode(frames, [brighter]))[1].stored.tolist() == [[0, 0, 204]]
+    floats = np.array([[0.25, 1.0]], np.float32)
+    assert one(tiff_of(floats, photometric="miniswhite"))[1].pixels.tolist() == [[0.75, 0.0]]
+
+
+def test_where_zero_is_white_hu_are_what_the_rescale_says():
+    stored = np.array([[-1000, 40]], np.int16)
+    frames, image = one(tiff_of(stored, photometric="miniswhite"), ONE_TO_ONE)
+    assert image.pixels.tolist() == [[-1000.0, 40.0]]
+    (page,) = pages_of(encode(frames, [image.pixels + np.float32(1)]))
+    assert (page.photometric.name, page.asarray().tolist()) == ("MINISWHITE", [[-999, 41]])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nan_in_any_page_is_refused(value):
+    pages = np.full((2, 4, 5), 0.5, np.float32)
+    pages[1, 3, 4] = value
+    with pytest.raises(UnsuitableImage, match="NaN or infinite"):
+        decode(tiff_of(*pages), limits=LIMITS)
+
+
+def test_int16_tiff_without_a_rescale_is_told_how_to_be_sent():
+    with pytest.raises(UnsuitableImage, match="int16 values without a unit; send rescale_slope=1"):
+        decode(tiff_of(np.zeros((2, 3), np.int16)), limits=LIMITS)

@@ -241,6 +241,16 @@ def test_any_shape_and_the_same_seed_gives_the_same_noise(shape):
     assert np.abs(hu).max() == 1000  # the input is as it was
 
 
+@pytest.mark.parametrize("side", [1, 2, 4])
+def test_an_image_too_small_for_a_noise_level_is_refused_by_name(side):
+    hu = np.zeros((side, side), np.float32)
+    settings = {"dose_fraction": 0.25, "noise_hu": 10, "kernel": SOFT, "electronic_noise": 3}
+    with pytest.raises(ValueError, match=rf"\({side}, {side}\) pixels is too small"):
+        simulate(hu, (1.0, 1.0), **settings, rng=np.random.default_rng(0))
+    smallest = simulate(np.zeros((5, 5), np.float32), (1.0, 1.0), **settings, rng=np.random.default_rng(0))
+    assert np.isfinite(smallest).all()
+
+
 def test_without_soft_tissue_the_whole_circle_sets_the_level():
     region = noise_region(np.full((40, 40), -1000, np.float32))
     assert region[20, 20]

@@ -11,7 +11,7 @@ from imaging.errors import NotAnImage, TooLarge, UnsuitableImage, UnsupportedFor
 from imaging.limits import Limits
 from imaging.npy import MAGIC, read_npy, write_npy
 
-LIMITS = Limits(max_bytes=1 << 20, max_pixels=1 << 16)
+LIMITS = Limits(max_bytes=1 << 20, max_pixels=1 << 16, max_frames=8)
 
 
 def saved(array, **options):
@@ -74,10 +74,32 @@ def test_objects_are_refused_without_unpickling():
         read_npy(saved(np.array([[Trap()]], object), allow_pickle=True), limits=LIMITS)
 
 
-@pytest.mark.parametrize("shape", [(), (4,), (2, 2, 1), (1, 2, 2), (1, 1, 1, 2, 2), (0, 4), (4, 0)])
+@pytest.mark.parametrize("shape", [(), (4,), (1, 1, 5, 5), (1, 1, 1, 2, 2), (0, 4), (4, 0), (0, 5, 5), (2, 5, 0)])
 def test_other_shapes_are_refused_and_never_reshaped(shape):
-    with pytest.raises(UnsuitableImage, match="one image"):
+    with pytest.raises(UnsuitableImage, match=r"one image \(H, W\) or a stack \(N, H, W\) is needed"):
         read_npy(saved(np.zeros(shape, np.float32)), limits=LIMITS)
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 1), (1, 5, 2), (5, 5, 3), (5, 5, 4)])
+def test_a_last_axis_that_could_be_channels_is_refused(shape):
+    with pytest.raises(UnsuitableImage, match="could be channels of one image as well as columns"):
+        read_npy(saved(np.zeros(shape, np.float32)), limits=LIMITS)
+
+
+@pytest.mark.parametrize("memory_order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(1, 4, 5), (3, 1, 7), (8, 2, 6)])
+def test_stacks_keep_their_order(shape, memory_order):
+    stored = np.asarray(np.arange(np.prod(shape), dtype=">i2").reshape(shape), order=memory_order)
+    read = read_npy(saved(stored), limits=LIMITS)
+    assert (read.dtype, read.shape, read.tolist()) == (np.dtype(np.int16), shape, stored.tolist())
+    assert np.load(io.BytesIO(write_npy(read))).tolist() == stored.tolist()
+
+
+def test_a_stack_of_more_frames_than_allowed_is_refused_by_its_header():
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (9, 5, 5)}"
+    with pytest.raises(TooLarge, match="the file has 9 frames and at most 8 are allowed") as refused:
+        read_npy(npy_of(header), limits=LIMITS)
+    assert refused.value.limit == "max_frames"
 
 
 @pytest.mark.parametrize(

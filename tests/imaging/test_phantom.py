@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
+from imaging.anatomy import HALF_WIDTH_MM, METAL_HU, Ellipsoid
 from imaging.image import AIR_HU
 from imaging.metrics import TISSUES
-from imaging.phantom import METAL_HU, trunk
+from imaging.phantom import _paint, trunk
 
 
 @pytest.mark.parametrize("region", ["chest", "abdomen"])
@@ -41,12 +44,11 @@ def test_seeds_and_metal():
     assert draw(1).max() < 1500
 
 
-def _at(hu, x, y, side=2):
-    """Mean HU of 5 x 5 pixels at (x, y) in fractions of the trunk's half axes, which its outline gives."""
+def _at(hu, x, y, side=1):
+    """Mean HU of 3 x 3 pixels of 1 mm at (x, y) in mm of the standard patient; the outline gives the growth."""
     rows, columns = (np.flatnonzero((hu > -500).any(axis=axis)) for axis in (1, 0))
-    row, column = (
-        round((ends[0] + ends[-1]) / 2 + place * (ends[-1] - ends[0]) / 2) for ends, place in ((rows, y), (columns, x))
-    )
+    grow = (columns[-1] - columns[0] + 1) / (2 * HALF_WIDTH_MM)
+    row, column = (round((ends[0] + ends[-1]) / 2 + place * grow) for ends, place in ((rows, y), (columns, x)))
     return hu[row - side : row + side + 1, column - side : column + side + 1].mean()
 
 
@@ -54,16 +56,23 @@ def _at(hu, x, y, side=2):
 @pytest.mark.parametrize(
     ("region", "place", "low", "high"),
     [
-        ("abdomen", (0.0, 0.62), 100, 340),  # marrow of the vertebra
-        ("abdomen", (0.0, 0.80), 15, 35),  # spinal canal
-        ("abdomen", (-0.03, 0.31), 130, 230),  # aorta
-        ("abdomen", (-0.40, 0.40), 75, 180),  # liver or kidney
-        ("abdomen", (0.33, 0.45), 150, 190),  # kidney
-        ("abdomen", (0.55, 0.05), 90, 130),  # spleen
-        ("abdomen", (0.22, -0.42), -1000, -960),  # gas in the stomach
-        ("abdomen", (0.0, -0.96), -115, -85),  # fat under the skin
-        ("chest", (0.08, -0.22), 55, 130),  # heart
-        ("chest", (0.0, -0.96), -115, -85),
+        ("abdomen", (0, 48), 120, 260),  # marrow of the vertebra
+        ("abdomen", (0, 75), 30, 50),  # spinal cord
+        ("abdomen", (0, 82), -10, 20),  # fluid around it
+        ("abdomen", (42, 90), 45, 70),  # muscle of the back
+        ("abdomen", (9, 18), 160, 205),  # aorta
+        ("abdomen", (-20, 19), 120, 170),  # inferior vena cava
+        ("abdomen", (-112, 10), 85, 120),  # liver, beside its lesions
+        ("abdomen", (-36, 12), 0, 15),  # gall bladder
+        ("abdomen", (105, 25), 108, 130),  # spleen
+        ("abdomen", (72, -28), 10, 40),  # stomach
+        ("abdomen", (48, -48), -1000, -960),  # gas in it
+        ("abdomen", (0, -104), -115, -85),  # fat under the skin
+        ("chest", (34, -20), 130, 175),  # left chamber of the heart
+        ("chest", (62, -20), 45, 75),  # its wall
+        ("chest", (24, 32), 160, 205),  # aorta
+        ("chest", (30, 8), -1000, -950),  # main bronchus
+        ("chest", (0, -104), -115, -85),
     ],
 )
 def test_tissues_are_where_anatomy_has_them(region, place, low, high, seed):
@@ -73,12 +82,44 @@ def test_tissues_are_where_anatomy_has_them(region, place, low, high, seed):
 
 def test_lungs_lie_on_both_sides_and_screws_in_the_vertebra():
     chest = trunk((400, 400), (1.0, 1.0), np.random.default_rng(0), region="chest")
-    for side in (-0.46, 0.46):
-        assert _at(chest, side, -0.02, 12) < -600  # with vessels in it
-    metal = trunk((800, 800), (0.5, 0.5), np.random.default_rng(0), metal=True)
-    assert _at(metal, -0.09, 0.66) > 2500
-    assert _at(metal, 0.09, 0.66) > 2500
+    for side in (-1, 1):
+        assert _at(chest, 80 * side, 0, 12) < -600  # with vessels in it
+    metal = trunk((400, 400), (1.0, 1.0), np.random.default_rng(0), metal=True)
+    for side in (-1, 1):
+        assert _at(metal, 16 * side, 62) > 2500
     assert metal.max() == METAL_HU
+
+
+def test_neighbouring_planes_show_the_same_patient():
+    planes = [trunk((200, 200), (2.0, 2.0), np.random.default_rng(5), z=z) for z in (0.0, 3.0, 30.0)]
+    other = trunk((200, 200), (2.0, 2.0), np.random.default_rng(6))
+    inside = planes[0] > -500
+    near, far, strange = (np.abs(plane - planes[0])[inside].mean() for plane in (*planes[1:], other))
+    assert 0 < near < far < strange
+
+
+def test_a_painted_ellipse_has_its_area_and_its_hu():
+    """Partial coverage of the pixels at the edge makes the sum exact to a per mille of pi a b, wherever it lies."""
+    x = np.arange(80) - 40.0
+    for part in (Ellipsoid(0.3, -2.4, 12, 7, 50, turn=33), Ellipsoid(-3, 5.5, 20.25, 20.25, 50)):
+        hu, grain = np.zeros((80, 80)), np.zeros((80, 80))
+        _paint(part, hu, grain, x=x, y=x, pixel=1.0)
+        assert hu.sum() == pytest.approx(50 * np.pi * part.a * part.b, rel=2e-3)
+        assert hu.max() == 50
+        assert hu.min() == 0
+
+
+def test_a_superellipse_fills_its_box_and_a_wobble_keeps_the_area():
+    """Area of |x/a|^p + |y/b|^p = 1: 4 a b Gamma(1 + 1/p)^2 / Gamma(1 + 2/p)."""
+    x = np.arange(80) - 40.0
+    full, grain = np.zeros((80, 80)), np.zeros((80, 80))
+    _paint(Ellipsoid(0, 0, 20, 12, 1, power=4.0), full, grain, x=x, y=x, pixel=1.0)
+    assert full.sum() == pytest.approx(4 * 20 * 12 * math.gamma(1.25) ** 2 / math.gamma(1.5), rel=5e-3)
+    wobbled = np.zeros((80, 80))
+    _paint(Ellipsoid(0, 0, 20, 20, 1, wobble=0.08, phase=1.0), wobbled, grain, x=x, y=x, pixel=1.0)
+    assert wobbled.sum() == pytest.approx(np.pi * 400, rel=0.02)
+    radii = np.hypot(*np.nonzero(wobbled > 0.5) - np.array([[40], [40]]))
+    assert radii.max() > 21  # it did leave the circle
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 9), (90, 31)])
@@ -90,8 +131,5 @@ def test_any_size_is_drawn(shape):
 
 def test_unequal_spacings_keep_the_shape_in_mm():
     hu = trunk((128, 256), (3.0, 1.5), np.random.default_rng(2))
-    wide, deep = (
-        np.ptp(np.flatnonzero((hu > -500).any(axis=0))) * 1.5,
-        np.ptp(np.flatnonzero((hu > -500).any(axis=1))) * 3,
-    )
-    assert wide / deep == pytest.approx(330 / 230, rel=0.03)
+    wide, deep = (np.count_nonzero((hu > -500).any(axis=axis)) * mm for axis, mm in ((0, 1.5), (1, 3.0)))
+    assert wide / deep == pytest.approx(330 / 230, rel=0.03)  # the outline is no perfect oval

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from imaging.errors import UnsuitableImage
-from imaging.pixel_encoding import SIGNED_16, PixelEncoding, pixel_encoding, stored_range, stored_values_to_bytes
+from imaging.pixel_encoding import (
+    SIGNED_16,
+    PixelEncoding,
+    native_values,
+    pixel_encoding,
+    stored_range,
+    stored_values_to_bytes,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +69,15 @@ def test_bytes_by_hand():
 def test_values_that_do_not_fit_are_refused(values):
     with pytest.raises(ValueError, match="values"):
         stored_values_to_bytes(values, PixelEncoding(16, 12, signed=True))
+
+
+@pytest.mark.parametrize(
+    ("bits", "signed", "expected"),
+    [(12, False, [0, 0x7FF, 0x800, 0xFFF]), (12, True, [0, 2047, -2048, -1]), (16, True, [-4096, 2047, 2048, -1])],
+)
+def test_unused_bits_are_cut_off_and_the_sign_is_extended(bits, signed, expected):
+    words = np.array([[0xF000, 0x07FF, 0x0800, 0xFFFF]], np.uint16)
+    values = native_values(words, PixelEncoding(16, bits, signed))
+    assert values.tolist() == [expected]
+    assert values.dtype == (np.int16 if signed else np.uint16)
+    assert words.tolist() == [[0xF000, 0x07FF, 0x0800, 0xFFFF]]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.uid import MRImageStorage, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import MPEG2MPML, JPEG2000Lossless, JPEGLSLossless, MRImageStorage, RLELossless
 
 from imaging.archive import ArchiveLimits
 from imaging.errors import NotAnImage, TooLarge, UnsuitableImage, UnsupportedFormat
@@ -199,10 +200,27 @@ def test_errors_keep_their_class_and_limit_and_tell_no_name(write, make_file, tm
     with pytest.raises(TooLarge) as too_large:
         read_series(write(at(0), at(2)), ArchiveLimits(max_entries=1))
     assert too_large.value.limit == "max_entries"
-    data = make_file().replace(b"1.2.840.10008.1.2.1\0", f"{RLELossless}\0".encode())
-    (tmp_path / "rle.dcm").write_bytes(data)
-    with pytest.raises(UnsupportedFormat, match="RLE"):
-        read_series(tmp_path / "rle.dcm")
+    (tmp_path / "video.dcm").write_bytes(make_file(syntax=MPEG2MPML, PixelData=encapsulate([b"data"])))
+    with pytest.raises(UnsupportedFormat, match="MPEG2"):
+        read_series(tmp_path / "video.dcm")
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_compressed_series_are_those_that_they_were(tmp_path, write, make_ct, make_file, syntax):
+    rng = np.random.default_rng(1)
+    slices = [at(2 * number, stored=rng.integers(-1024, 2000, (32, 40)).astype(np.int16)) for number in range(3)]
+    folder = tmp_path / "compressed"
+    folder.mkdir()
+    plugin = "pyjpegls" if syntax == JPEGLSLossless else "pylibjpeg"
+    for number, changes in enumerate(slices):
+        dataset = make_ct(**changes)
+        dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
+        changed = {**changes, "SOPInstanceUID": f"1.2.3.4.{number}", "syntax": syntax, "PixelData": dataset.PixelData}
+        (folder / f"{number}.dcm").write_bytes(make_file(**changed))
+    (plain,) = read_series(write(*slices))
+    (series,) = read_series(folder)
+    np.testing.assert_array_equal(series.volume, plain.volume)
+    np.testing.assert_array_equal(series.positions, plain.positions)
 
 
 def test_padding_of_some_slices_covers_all(write):

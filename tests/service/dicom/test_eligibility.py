@@ -55,11 +55,14 @@ def test_burned_in_annotation_is_the_sites_choice(ct_dataset):
     check_source(ct_dataset(BurnedInAnnotation="YES"), SiteConventions(allow_burned_in_annotation=True))
 
 
-def test_lossy_signed_12_bit_jpeg(ct_dataset):
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"])
+def test_lossy_jpeg_with_signed_pixels(ct_dataset, syntax):
     dataset = ct_dataset()
-    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.51"
+    dataset.file_meta.TransferSyntaxUID = syntax
     with pytest.raises(DerivationRefused, match="12-bit"):
         check_source(dataset, SITE)
+    dataset.PixelRepresentation = 0
+    check_source(dataset, SITE)
 
 
 def test_our_own_output_is_known_by_any_weights(work, ct_slice):

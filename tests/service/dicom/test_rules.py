@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from openjpeg.utils import encode_array
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
+from pydicom.uid import JPEG2000
 
 from service.dicom import rules
 from service.errors import RuleViolated
@@ -112,7 +115,12 @@ def test_a_broken_instance_is_found(made, name):
 
 
 def test_a_lossy_source_must_be_marked_with_ratio_and_method(made):
-    made.image.dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.91"
+    source = made.image.dataset
+    source.file_meta.TransferSyntaxUID = JPEG2000
+    pixels = np.zeros((32, 32), np.uint16)
+    stream = encode_array(pixels, photometric_interpretation=2, use_mct=False, codec_format=0)
+    source.PixelData = encapsulate([bytes(stream)])
+    source["PixelData"].is_undefined_length = True
     made.derived.dataset.LossyImageCompressionRatio = None
     found = rules.findings(made.image.dataset, made.derived.dataset, padding=made.image.padding)
     assert found == ("LossyImageCompression 01 must come with ratio and method",)
