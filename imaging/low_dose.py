@@ -68,11 +68,8 @@ class Kernel:
         return np.where(frequency < self.cutoff, 0.5 + 0.5 * np.cos(np.pi * frequency / self.cutoff), 0.0)
 
 
-RAMP = Kernel("ramp", None)
-STANDARD = Kernel("standard", 0.75)
-SOFT = Kernel("soft", 0.5)
-VERY_SOFT = Kernel("very soft", 0.35)
-KERNELS = (RAMP, STANDARD, SOFT, VERY_SOFT)
+KERNELS = (Kernel("ramp", None), Kernel("standard", 0.75), Kernel("soft", 0.5), Kernel("very soft", 0.35))
+RAMP, STANDARD, SOFT, VERY_SOFT = KERNELS
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,8 +261,14 @@ def noise_region(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
 def calibrate(
     hu: NDArray[np.float32], basis: NoiseBasis, *, noise_hu: float, electronic_noise: float, draw: int = 0
 ) -> float:
-    """Photons I0 at which the *full-dose* scan of this slice has `noise_hu` of noise in its `noise_region`."""
+    """Photons I0 at which the *full-dose* scan of this slice has `noise_hu` of noise in its `noise_region`.
+
+    Raises:
+        ValueError: `noise_hu` is not positive, or the region has under two pixels (an image below 5 x 5).
+    """
     region = noise_region(hu)
+    if np.count_nonzero(region) < 2:  # noqa: PLR2004 - one value has no deviation
+        raise ValueError(f"an image of {hu.shape} pixels is too small to have a noise level; 5 x 5 are enough")
     quantum = float(np.var(basis.quantum[draw][region]))
     electronic = float(np.var(basis.electronic[draw][region])) * electronic_noise**2
     return photons_for_noise(quantum, electronic, noise_hu)
@@ -281,7 +284,7 @@ def simulate(
     electronic_noise: float,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """A low-dose version of one slice: the whole chain above.
+    """A low-dose version of one slice: the whole chain above; raises as `added_noise` and `calibrate`.
 
     Args:
         hu: (H, W) float32 in HU.

@@ -1,7 +1,8 @@
-"""Shared fixtures: tiny real models, made once a session.
+"""Shared fixtures: tiny real models, made once a session, and series of phantoms.
 
     tiny_export(kind) -> staged folder + ManifestDraft      tiny_store(kind) -> a fresh ModelStore that holds it
     tiny_draft(kind, field=...) -> another draft for it     tiny_answer(kind, batch) -> what it must answer, by numpy
+    write_dicom(folder, patient=..., seed=...) -> a folder of DICOM files, one series
 
 The functions behind the fixtures are module-level, so that their signatures and docstrings can be read in one place.
 """
@@ -18,6 +19,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from imaging.phantom import trunk
+from imaging.phantom_dicom import PhantomSeries, series_files
 from model_store.manifest import Golden, ManifestDraft, Provenance, Signature
 from model_store.publishing import Verifier
 from model_store.restorer import import_tensorflow
@@ -29,6 +32,9 @@ Unit = Literal["HU", "relative"]
 
 OFFSET = 7.0
 """What kind `offset` adds to every pixel; exact in bfloat16."""
+
+PHANTOM_SIDE, PHANTOM_SPACING, PHANTOM_NOISE_HU = 96, (3.0, 3.0), 3.0
+"""A trunk but for its flanks in few pixels; organs are wide enough to have a noise level."""
 
 CARD = "# A tiny model for tests\n\nIt restores nothing.\n"
 
@@ -187,3 +193,27 @@ def tiny_answer() -> Callable[[Kind, NDArray[np.float32]], NDArray[np.float32]]:
 def accept(path: Path) -> None:
     """A verifier for versions whose verification is not the point of the test: it only looks for the folder."""
     assert path.is_dir()
+
+
+def write_phantom_series(folder: Path, *, patient: str, seed: int, slices: int = 2) -> None:
+    """A folder of DICOM files: noisy phantom slices 5 mm apart, whole HU; another seed is another study."""
+    series = PhantomSeries(
+        patient=patient,
+        study=f"seed {seed}",
+        description="Phantom",
+        number=1,
+        spacing=PHANTOM_SPACING,
+        thickness=5.0,
+    )
+    side = (PHANTOM_SIDE, PHANTOM_SIDE)
+    planes = [trunk(side, PHANTOM_SPACING, np.random.default_rng(seed), z=5.0 * index) for index in range(slices)]
+    noise = np.random.default_rng(seed).normal(0, PHANTOM_NOISE_HU, (slices, *side))
+    folder.mkdir(parents=True)
+    for number, data in enumerate(series_files(np.stack(planes) + noise, series)):
+        (folder / f"{number}.dcm").write_bytes(data)
+
+
+@pytest.fixture(scope="session")
+def write_dicom() -> Callable[..., None]:
+    """`write_phantom_series`, for tests in other modules."""
+    return write_phantom_series

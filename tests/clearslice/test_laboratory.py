@@ -4,49 +4,21 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-import pydicom
 import pytest
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from typer.testing import CliRunner
 
 from clearslice.main import app
-from imaging.phantom import trunk
 from model_store.store import ModelStore
 
-SPACING = (4.0, 4.0)  # mm: a whole trunk in 96 pixels
-SIDE = 96
 SLICES = 3
 TINY = ["--epochs", "2", "--steps", "2", "--batch", "2", "--patch", "32"]
 
 
-def _write_series(folder, patient, seed):
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
-    for number in range(SLICES):
-        hu = trunk((SIDE, SIDE), SPACING, rng) + rng.normal(0, 5, (SIDE, SIDE))
-        ds = pydicom.Dataset()
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, f"1.2.{seed}.{number + 1}"
-        ds.Modality, ds.PatientID, ds.ImageType = "CT", patient, ["ORIGINAL", "PRIMARY", "AXIAL"]
-        ds.StudyInstanceUID, ds.SeriesInstanceUID = f"1.3.{seed}", f"1.4.{seed}"
-        ds.ImagePositionPatient, ds.ImageOrientationPatient = [0, 0, 5 * number], [1, 0, 0, 0, 1, 0]
-        ds.PixelSpacing, ds.SliceThickness = list(SPACING), 5
-        ds.Rows = ds.Columns = SIDE
-        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
-        ds.RescaleSlope, ds.RescaleIntercept = 1, 0
-        ds.PixelData = np.rint(hu).astype("<i2").tobytes()
-        ds.save_as(folder / f"{number}.dcm", enforce_file_format=True)
-
-
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory, write_dicom):
     folder = tmp_path_factory.mktemp("data")
     for seed, role in enumerate(("train", "tune", "validation"), start=1):
-        _write_series(folder / role, patient=f"P{seed}", seed=seed)
+        write_dicom(folder / role, patient=f"P{seed}", seed=seed, slices=SLICES)
     return folder
 
 
@@ -121,8 +93,8 @@ def test_expected_errors_are_one_line(run_command, tmp_path, monkeypatch, argume
     assert says in output.replace("\n", " ")
 
 
-def test_a_patient_in_two_roles_is_refused(run_command, tmp_path):
+def test_a_patient_in_two_roles_is_refused(run_command, write_dicom, tmp_path):
     for seed, role in enumerate(("train", "tune"), start=7):
-        _write_series(tmp_path / role, patient="same", seed=seed)
+        write_dicom(tmp_path / role, patient="same", seed=seed)
     output = run_command("train", "ct-l2", "--data", tmp_path, "--cache", tmp_path / "cache", *TINY, status=1)
     assert "both roles" in output
