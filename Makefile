@@ -9,14 +9,23 @@ CLEARSLICE_HOST ?= 127.0.0.1
 CLEARSLICE_PORT ?= 8000
 export CLEARSLICE_HOST CLEARSLICE_PORT
 
+# another program with the verbs of deploy/image-tool may stand in for a container engine
+CONTAINER ?= docker
+IMAGE_TOOL ?= deploy/image-tool
+IMAGE ?= clearslice:$(EXTRA)
+export CONTAINER
+
+# pypi or osv: who is asked about known vulnerabilities
+AUDIT_SERVICE ?= pypi
+
 SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test lint format bench models pictures lock clean
+.PHONY: help serve test lint format bench models pictures docs image test-image audit lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 serve: $(SERVING)  ## serve the shipped models on http://$CLEARSLICE_HOST:$CLEARSLICE_PORT (EXTRA=gpu for a GPU)
 	exec .venv/bin/clearslice serve
@@ -46,11 +55,33 @@ models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with tr
 pictures: $(DEVELOPMENT)  ## draw the README's pictures from a phantom and the shipped model
 	.venv/bin/python docs/pictures.py
 
+docs: $(DEVELOPMENT)  ## write the pages that follow from the code: settings, third parties
+	.venv/bin/python docs/settings.py
+	.venv/bin/python docs/third_party.py
+
+image:  ## build the container image (EXTRA=gpu, CONTAINER=podman)
+	$(IMAGE_TOOL) build $(IMAGE) --build-arg EXTRA=$(EXTRA) --build-arg REVISION="$$(git describe --always --dirty --abbrev=40 --exclude='*')" \
+		--build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)"
+
+test-image: image $(DEVELOPMENT)  ## build the image and prove it: user, size, keys, a reconstruction, SIGTERM (not in CI: it takes minutes)
+	CLEARSLICE_IMAGE_TOOL=$(IMAGE_TOOL) CLEARSLICE_IMAGE=$(IMAGE) .venv/bin/python -m pytest tests/image $(PYTEST)
+
+audit: build/audit/.installed  ## known vulnerabilities of what is locked, and a bill of materials in build/sbom.cdx.json
+	build/audit/bin/python requirements/here.py requirements/cpu.txt >build/cpu.txt
+	build/audit/bin/cyclonedx-py requirements build/cpu.txt --pyproject pyproject.toml --output-reproducible --of JSON \
+		-o build/sbom.cdx.json
+	@build/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -s $(AUDIT_SERVICE) \
+		$(foreach lock,cpu gpu dev audit,-r requirements/$(lock).txt) || { echo "audit failed: a vulnerability is listed above," \
+		"or $(AUDIT_SERVICE) could not be asked: where every package is 'not found on PyPI', the index in use has no" \
+		"vulnerability API. The other service is AUDIT_SERVICE=osv. Nothing was audited then." >&2; exit 1; }
+
 lock:  ## resolve pyproject.toml anew into requirements/ (needs uv)
 	for extra in cpu gpu; do $(LOCK) --extra $$extra -o requirements/$$extra.txt; done
 	$(LOCK) --extra cpu --extra training -o requirements/training.txt
 	$(LOCK) --extra cpu --extra training --extra dev -o requirements/dev.txt
-LOCK = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	$(COMPILE) requirements/audit.in -o requirements/audit.txt
+LOCK = $(COMPILE) pyproject.toml
+COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet
 
 clean:  ## remove the environment and caches; keeps runs/
@@ -63,6 +94,12 @@ clean:  ## remove the environment and caches; keeps runs/
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "Python's venv is missing. On Debian: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
+
+# the auditors' own dependencies stay out of everyone else's environment
+build/audit/.installed: requirements/audit.txt
+	$(PYTHON) -m venv --clear build/audit
+	build/audit/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/audit.txt
+	@touch $@
 
 # each lock is complete, and installing the larger one serves the smaller one's users too
 .venv/.installed-%: requirements/%.txt pyproject.toml | .venv/bin/python

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from imaging.formats import Limits
-from imaging.image import Image
+from imaging.formats import Frames, Limits
 from model_store.restorer import Restorer
 from service import pipeline
+from service.dicom.eligibility import check_source
+from service.intake import decode_pair
 from service.settings import SiteConventions
 
 LIMITS = Limits(max_bytes=2**24, max_pixels=2**22)
@@ -42,18 +43,20 @@ def decode_and_encode_ms(restorer: Restorer, file: bytes) -> tuple[float, float]
     """Milliseconds to decode a slice, and to encode the one derived from it."""
     version, conventions = restorer.version, SiteConventions()
 
-    def decode() -> Image:
-        image, _ = pipeline.decode_pair(file, None, limits=LIMITS, rescale=None)
-        pipeline.check_derivable(image, conventions)
-        return image
+    def decode() -> Frames:
+        frames, _ = decode_pair(file, None, limits=LIMITS, rescale=None)
+        assert frames.first.dataset is not None  # noqa: S101 - it came from DICOM
+        check_source(frames.first.dataset, conventions)
+        return frames
 
-    image = decode()
+    frames = decode()
+    image = frames.first
     batch = restorer(pipeline.to_batch(image))
 
     def encode() -> pipeline.Encoded:
         return pipeline.encode(
-            image,
-            pipeline.blend(image, pipeline.checked(batch, image, version.ref), 1.0),
+            frames,
+            [pipeline.blend(image, pipeline.checked(batch, image, version.ref), 1.0)],
             "dicom",
             derivation=pipeline.derivation_of(version, 1.0),
             conventions=conventions,

@@ -31,10 +31,18 @@ from imaging.limits import check_bytes
 from model_store.restorer import Restorer
 from service import pipeline
 from service.errors import ServiceError
-from service.scores import score
+from service.intake import take_in
+from service.scores import score_frames
 from service.settings import SiteConventions
 
-SUFFIXES: dict[str, Format] = {".dcm": "dicom", ".dicom": "dicom", ".png": "png", ".npy": "npy"}
+SUFFIXES: dict[str, Format] = {
+    ".dcm": "dicom",
+    ".dicom": "dicom",
+    ".png": "png",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".npy": "npy",
+}
 """What the name of a single output asks for; other names keep the format of the input."""
 
 MEDIA_DIRECTORY = "DICOMDIR"
@@ -83,7 +91,7 @@ class Recipe:
     Attributes:
         restorer: the loaded model.
         strength: 0 to 1.
-        rescale: for PNG and NPY, or None.
+        rescale: for PNG, TIFF and NPY, or None.
         limits: of one file.
         conventions: of derived DICOM instances.
         begun: SeriesDate and SeriesTime of all derived series, aware.
@@ -159,29 +167,37 @@ def _restore(job: FileJob, data: bytes, recipe: Recipe, reference: bytes | None)
     """What becomes of a job, and the restored file.
 
     Raises:
-        ImagingError, ServiceError: as the steps of `service.pipeline`.
-        WrongPlace: DICOM is wanted of an image that is none.
+        ImagingError, ServiceError: as `take_in` and the steps of `service.pipeline`.
+        WrongPlace: DICOM is wanted of an image that is none, or a format for one image of several frames.
     """
     version, restorer, wanted = recipe.restorer.version, recipe.restorer, job.wanted
-    pipeline.check_rescale_given(data, recipe.rescale, version.manifest, models_taking=recipe.models_taking)
-    rescale = None if reference is None and formats.sniff(data) == "dicom" else recipe.rescale
-    image, truth = pipeline.decode_pair(data, reference, limits=recipe.limits, rescale=rescale)
-    pipeline.check_unit(image, version.manifest, models_taking=recipe.models_taking)
-    pipeline.check_derivable(image, recipe.conventions)
-    if wanted == "dicom" and image.format != "dicom":
-        raise WrongPlace(f"a {image.format.upper()} file cannot become DICOM; name the output .{image.format}")
-    pixels = pipeline.reconstruct(image, restorer, ref=version.ref, strength=recipe.strength)
+    frames, truth = take_in(
+        data,
+        reference,
+        # a folder may hold both kinds of files
+        rescale=None if reference is None and formats.sniff(data) == "dicom" else recipe.rescale,
+        manifest=version.manifest,
+        limits=recipe.limits,
+        conventions=recipe.conventions,
+        models_taking=recipe.models_taking,
+    )
+    if wanted == "dicom" and frames.format != "dicom":
+        raise WrongPlace(f"a {frames.format.upper()} file cannot become DICOM; name the output .{frames.format}")
+    if wanted in pipeline.ONE_IMAGE and len(frames) > 1:
+        raise WrongPlace(f"the input has {len(frames)} frames, and {wanted.upper()} holds one; name the output .tif")
+    pixels = pipeline.reconstruct(frames, restorer, ref=version.ref, strength=recipe.strength)
     encoded = pipeline.encode(
-        image,
+        frames,
         pixels,
-        wanted or image.format,
+        wanted or frames.format,
         derivation=pipeline.derivation_of(version, recipe.strength),
         conventions=recipe.conventions,
         series=pipeline.SeriesContext(datetime.now(UTC).astimezone(), recipe.begun, recipe.as_hounsfield),
     )
-    series = "" if image.dataset is None or encoded.format != "dicom" else text(image.dataset, "SeriesInstanceUID")
-    images = {"restored": pixels, "degraded": image.pixels}
-    scores = None if truth is None else score(images, truth.pixels, unit=image.unit)
+    dataset = frames.first.dataset
+    series = "" if dataset is None or encoded.format != "dicom" else text(dataset, "SeriesInstanceUID")
+    images = {"restored": pixels, "degraded": [image.pixels for image in frames]}
+    scores = None if truth is None else score_frames(images, [image.pixels for image in truth], unit=frames.unit)
     return Outcome(job, "restored", scores=scores, series=series, reencoded=encoded.reencoded), encoded.data
 
 

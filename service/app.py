@@ -1,7 +1,8 @@
 """create_app: the whole service on one screen.
 
-Settings --> ModelStore --> Engine --> FastAPI: routers, problem documents, request context
-                              |
+Settings --> ModelStore --> Engine --> FastAPI: routers, problem documents
+    |                         |           around it: host check, request context, lingering close
+    +------> KeysFile         |
     start: load, prove, warm in the background; liveness answers at once, readiness when it is done
     stop:  drain, then end the threads
 """
@@ -15,10 +16,14 @@ from datetime import UTC, datetime
 
 from fastapi import FastAPI
 
+from imaging import codec_process
 from model_store.store import ModelStore
 from service.api import health, metrics, models, problems, reconstructions
+from service.api.access import HostCheck, allowed_names
+from service.api.linger import LingeringClose
 from service.dicom.identity import program_version
 from service.engine import Engine
+from service.keys_file import KeysFile
 from service.models import Load, load_by
 from service.settings import Settings, check_exposure
 from service.telemetry import Instruments, RequestContext
@@ -55,10 +60,11 @@ def create_app(
         clock: the present moment, aware, written into derived DICOM instances.
 
     Raises:
-        UnsafeConfiguration: as `check_exposure` says.
+        UnsafeConfiguration: as `check_exposure` says; its subclass InvalidKeysFile, as `KeysFile` says.
     """
     check_exposure(settings)
     instruments = Instruments()
+    keys = None if settings.api_keys_file is None else KeysFile(settings.api_keys_file, instruments=instruments)
     engine = Engine(
         settings,
         store=store or ModelStore(settings.store, settings.published),
@@ -69,13 +75,17 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        codec_process.configure(workers=settings.codec_threads, seconds=settings.codec_seconds)
+        codec_process.start()
         app.state.starting = starting = asyncio.create_task(engine.start())
+        tasks = [starting] if keys is None else [starting, asyncio.create_task(keys.watch())]
         try:
             yield
         finally:
             engine.close()
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     app = FastAPI(
         title="clearslice",
@@ -87,9 +97,11 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from elsewhere, which a hospital's network does not allow
         redoc_url=None,
     )
-    app.state.engine = engine
+    app.state.engine, app.state.keys = engine, keys
     for module in (health, reconstructions, metrics, models):
         app.include_router(module.router)
     problems.install(app)
+    app.add_middleware(HostCheck, names=allowed_names(settings))
     app.add_middleware(RequestContext, instruments=instruments)
+    app.add_middleware(LingeringClose)  # the outermost
     return app

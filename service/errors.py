@@ -1,11 +1,12 @@
 """Errors of serving, each at its arrow; `service/api/problems.py` is the only table that turns them into HTTP.
 
-    request --(room?)--> body --(whole? small enough?)--> form --(fields valid?)--> decode   imaging.errors
-           TooBusy          UploadTooLarge UploadTimeout      InvalidField                   |
-           NotReady         MalformedUpload                   MetricsWithoutReference        v
-           NotAcceptable    NotMultipart                                              Image, model ref
-                                                                                             |
-    answer <--(rules)-- derive <--(finite? shape?)-- restore <--(turn, deadline)-- queue <---+ model_store.errors
+    request --(whose?)--(room?)--> body --(whole? small enough?)--> form --(fields valid?)--> decode   imaging.errors
+      HostNotAllowed   TooBusy          UploadTooLarge UploadTimeout      InvalidField          |
+      KeyRequired      NotReady         MalformedUpload                                         v
+      ScopeRequired    NotAcceptable    NotMultipart                                     Image, model ref
+      ForeignOrigin                                                                             |
+                                                                                                |
+    answer <--(rules)-- derive <--(finite? shape?)-- restore <--(turn, deadline)-- queue <------+ model_store.errors
             RuleViolated  DerivationRefused  ModelFailed       DeadlinePassed         UnitMismatch
                                                                TooBusy, ClientLeft
 
@@ -21,6 +22,42 @@ class ServiceError(Exception):
 
 class UnsafeConfiguration(ServiceError):
     """Settings that would expose the service, or break a promise it makes; it does not start."""
+
+
+class InvalidKeysFile(UnsafeConfiguration):
+    """The file of API keys cannot be read or has a mistake. Repeats nothing that the file holds."""
+
+
+class HostNotAllowed(ServiceError):
+    """The request was sent to a name that this server does not answer to."""
+
+
+class KeyRequired(ServiceError):
+    """The request has no API key, or one that is not valid.
+
+    Attributes:
+        challenge: the WWW-Authenticate header (RFC 6750).
+    """
+
+    def __init__(self, message: str, *, challenge: str) -> None:
+        super().__init__(message)
+        self.challenge = challenge
+
+
+class ScopeRequired(ServiceError):
+    """The API key is valid and not meant for this call.
+
+    Attributes:
+        challenge: the WWW-Authenticate header (RFC 6750).
+    """
+
+    def __init__(self, message: str, *, challenge: str) -> None:
+        super().__init__(message)
+        self.challenge = challenge
+
+
+class ForeignOrigin(ServiceError):
+    """A web page of another site sent the request through somebody's browser."""
 
 
 class MalformedUpload(ServiceError):

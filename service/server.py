@@ -8,12 +8,13 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
 from service.engine import Engine
-from service.settings import Settings
+from service.settings import Settings, is_loopback
 from service.telemetry import configure_logging
 
 KEEP_ALIVE_SECONDS = 65
@@ -37,12 +38,23 @@ def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then returns when everything accepted is answered.
 
     Raises:
-        UnsafeConfiguration: as `check_exposure` says.
+        UnsafeConfiguration: as `create_app` says.
         SystemExit: the address cannot be bound.
     """
     app = create_app(settings)
     configure_logging(settings.log_level)
+    _tell_who_may_call(settings)
     serve_app(app, settings)
+
+
+def _tell_who_may_call(settings: Settings) -> None:
+    log = structlog.get_logger("clearslice").bind(host=settings.host)
+    if settings.api_keys_file is not None:
+        log.info("access", who="holders of API keys")
+    elif is_loopback(settings.host):
+        log.info("access", who="everybody on this machine")
+    else:
+        log.warning("access", who="everybody who reaches this host, without API keys")
 
 
 def serve_app(app: FastAPI, settings: Settings) -> None:

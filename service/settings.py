@@ -4,6 +4,8 @@
                                     |
                        check_exposure: UnsafeConfiguration
 
+Beyond loopback the service wants API keys, or to be told that it may do without.
+
 The site's conventions for derived DICOM are nested: `CLEARSLICE_DICOM__SERIES_NUMBER_OFFSET=9000`.
 """
 
@@ -11,16 +13,19 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from imaging.limits import Limits
 from model_store.store import PUBLISHED
 from service.errors import UnsafeConfiguration
 
 PREFIX = "CLEARSLICE_"
+_HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def environment_name(field: str) -> str:
@@ -67,14 +72,27 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(
-        default="127.0.0.1", description="Address to bind. Loopback, because there is no authentication yet."
+        default="127.0.0.1",
+        description="Address to bind. Another than loopback needs `api_keys_file` or `allow_anonymous`.",
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=8000, description="TCP port; 0 lets the system choose one."
     )
     allow_anonymous: bool = Field(
         default=False,
-        description="Bind an address that others can reach although everyone may then send images.",
+        description="Bind an address that others can reach without API keys, although everyone may then send images."
+        " With `api_keys_file` it has no effect.",
+    )
+    api_keys_file: Path | None = Field(
+        default=None,
+        description="File of API keys, whose lines `clearslice keys new` makes; changes are noticed. Default: no keys,"
+        " which only loopback may do without.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names by which clients call this server, comma-separated: ct.example.org, *.example.org or *."
+        " IP addresses and localhost always work. Default: any with API keys, none without, so that no web page can"
+        " lead a browser here under a name of its own.",
     )
     store: Path | None = Field(
         default=None, description="Folder of the writable model store, which lies over `published`. Default: none."
@@ -110,6 +128,12 @@ class Settings(BaseSettings):
         default=2048 * 2048,
         description="Rows x columns of one image. A U-Net holds about 1 kB per pixel while it runs: 4 GB here.",
     )
+    max_frames: Annotated[int, Field(ge=1)] = Field(
+        default=64,
+        description="Images in one file (TIFF pages, NPY stacks). All of one file, as float32, must also fit"
+        " `max_upload_bytes`: 40 of 512x512. Without a GPU the model takes 0.1 to 1 s for each, and `request_timeout`"
+        " is for all of them.",
+    )
     max_requests: Annotated[int, Field(ge=1)] = Field(
         default=48,
         description="Image requests in progress, uploads included; more are answered 429 at once. With"
@@ -140,6 +164,11 @@ class Settings(BaseSettings):
         description="Threads that decode and encode, beside the event loop. Default: half the cores, at most 4; without"
         " a GPU the model wants all of them, and every other thread takes from it.",
     )
+    codec_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=15.0,
+        description="Seconds for a native decoder (compressed DICOM, TIFF) in its worker process, of which there are"
+        " `codec_threads`. Its memory follows from the size of the image.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level of the JSON log lines on standard error."
     )
@@ -150,10 +179,21 @@ class Settings(BaseSettings):
         description="Workers that uvicorn would start; only 1 is allowed.",
     )
 
-    @field_validator("preload", mode="before")
+    def limits(self) -> Limits:
+        """Of one image file."""
+        return Limits(max_bytes=self.max_upload_bytes, max_pixels=self.max_pixels, max_frames=self.max_frames)
+
+    @field_validator("preload", "allowed_hosts", mode="before")
     @classmethod
-    def _split_refs(cls, value: object) -> object:
-        return tuple(ref.strip() for ref in value.split(",") if ref.strip()) if isinstance(value, str) else value
+    def _split_list(cls, value: object) -> object:
+        return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(name == "*" or _HOST_NAME.fullmatch(name) for name in names):
+            raise ValueError("each must be a name as in ct.example.org, *.example.org or *, without scheme and port")
+        return tuple(name.lower() for name in names)
 
     @field_validator("warm_sizes", mode="before")
     @classmethod
@@ -174,13 +214,14 @@ def check_exposure(settings: Settings) -> None:
     """Refuses settings with which the service would be open to others, or would not keep its promises.
 
     Raises:
-        UnsafeConfiguration: a host beyond loopback without `allow_anonymous`, or more than one worker.
+        UnsafeConfiguration: a host beyond loopback with neither keys nor `allow_anonymous`, or more than one worker.
     """
-    if not is_loopback(settings.host) and not settings.allow_anonymous:
+    if not is_loopback(settings.host) and settings.api_keys_file is None and not settings.allow_anonymous:
         raise UnsafeConfiguration(
-            f"host {settings.host!r} is reachable from other machines, and this version has no authentication:"
-            " anyone who reaches it could send images. Bind 127.0.0.1 and put an authenticating proxy in front, or"
-            f" set {environment_name('allow_anonymous')}=1 if the network itself is trusted"
+            f"host {settings.host!r} is reachable from other machines, and without API keys anyone who reaches it could"
+            " send images. Make a key with `clearslice keys new --name NAME --scope reconstruct --file keys` and set"
+            f" {environment_name('api_keys_file')}=keys; or bind 127.0.0.1; or, only if all who reach the network may"
+            f" use the service, set {environment_name('allow_anonymous')}=1"
         )
     if settings.web_concurrency != 1:
         raise UnsafeConfiguration(

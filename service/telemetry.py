@@ -60,6 +60,12 @@ class Instruments:
             return Histogram(f"clearslice_{name}", meaning, labels, registry=registry, buckets=_SECONDS)
 
         self.requests = count("requests", "Requests answered; 499: the client left.", "method", "route", "status")
+        self.requests_by_key = count(
+            "requests_by_key", "Requests answered, by the name of their API key.", "key", "status"
+        )
+        self.api_keys_stale = gauge(
+            "api_keys_stale", "1 while the keys file cannot be read and older keys are in force."
+        )
         self.request_seconds = time_spent("request_seconds", "First byte in to last byte out.", "method", "route")
         self.decode_seconds = time_spent("decode_seconds", "Upload to pixels.", "format")
         self.queue_seconds = time_spent("queue_seconds", "Waiting for the model and for the device.", "model")
@@ -114,6 +120,8 @@ class RequestContext:
             route = getattr(served.get("route"), "path", _UNROUTED)
             known = route != _UNROUTED and scope["method"] in _METHODS
             self._account(scope["method"] if known else _OTHER_METHOD, route, status, time.perf_counter() - begin)
+            if "api_key" in scope["state"]:  # a name from the keys file, so there are no more labels than keys
+                self._instruments.requests_by_key.labels(scope["state"]["api_key"], str(status)).inc()
 
     def _account(self, method: str, route: str, status: int, seconds: float) -> None:
         self._instruments.requests.labels(method, route, str(status)).inc()

@@ -78,6 +78,10 @@ def test_the_shell_blocks_of_the_readme_run(server, tmp_path):
         assert pydicom.dcmread(tmp_path / name).ImageType[0] == "DERIVED"
     assert np.load(tmp_path / "restored.npy").shape == (512, 512)
     assert json.loads((tmp_path / "answer.json").read_text())["metrics"]
+    # what the README promises of its first request
+    soft_tissue, _ = json.loads(re.search(r"clearslice-metrics: (.*)", done.stdout).group(1))
+    for name in ("degraded", "restored"):
+        assert f"{soft_tissue[name]['psnr']:.1f}" in README
 
 
 def test_the_python_blocks_of_the_readme_run(tmp_path):

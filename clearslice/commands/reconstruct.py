@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def reconstruct(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A DICOM, PNG or NPY file, or a folder of them.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A DICOM, PNG, TIFF or NPY file, or a folder of them.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file or folder to write.")],
     model: Annotated[str | None, typer.Option(help="Model ref, as in ct-l2 or ct-l2@3. Default: the store's.")] = None,
     strength: Annotated[float, typer.Option(min=0, max=1, help="0 gives the image back, 1 the model's answer.")] = 1.0,
     rescale_slope: Annotated[
-        float | None, typer.Option(help="For PNG and NPY: HU = slope x value + intercept.", show_default=False)
+        float | None, typer.Option(help="For PNG, TIFF and NPY: HU = slope x value + intercept.", show_default=False)
     ] = None,
     rescale_intercept: Annotated[
         float | None, typer.Option(help="Belongs to --rescale-slope.", show_default=False)
@@ -46,8 +46,9 @@ def reconstruct(
     """Restore a file or a folder, each image in the format it came in.
 
     Folders are searched to the bottom, and OUT mirrors their names. What is no image, or no CT slice, is skipped and
-    told. DICOM slices become derived instances: those of one series share one new series. PNG and NPY files state no
-    unit, so a CT model needs --rescale-slope and --rescale-intercept for them.
+    told. DICOM slices become derived instances: those of one series share one new series. PNG, TIFF and NPY files state
+    no unit, so a CT model needs --rescale-slope and --rescale-intercept for them. TIFF pages and NPY stacks (N, H, W)
+    come back with as many frames, in order; --reference then needs as many too, and metrics are means.
     """
     from clearslice import offline
     from clearslice.commands.terminal import expected_errors
@@ -87,7 +88,6 @@ def _recipe(
 
     from clearslice.commands.serve import read_settings
     from clearslice.offline import Recipe
-    from imaging.formats import Limits
     from imaging.image import Rescale
     from model_store.store import ModelStore
     from service.models import load_by, names_taking
@@ -101,7 +101,7 @@ def _recipe(
         restorer=load_by(settings)(version),
         strength=strength,
         rescale=stated,
-        limits=Limits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels),
+        limits=settings.limits(),
         conventions=settings.dicom,
         begun=datetime.now(UTC).astimezone(),
         overwrite=overwrite,

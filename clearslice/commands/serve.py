@@ -66,7 +66,15 @@ def serve(
         bool | None,
         typer.Option(
             "--allow-anonymous",
-            help="Bind an address that other machines reach, although everyone may then send images.",
+            help="Bind an address that other machines reach without API keys: everyone may then send images.",
+            show_default=False,
+        ),
+    ] = None,
+    api_keys_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="API keys, without which an address that other machines reach is not bound; see `clearslice keys`.",
             show_default=False,
         ),
     ] = None,
@@ -92,6 +100,7 @@ def serve(
         "device": device,
         "log_level": log_level,
         "allow_anonymous": allow_anonymous,
+        "api_keys_file": api_keys_file,
     }
     settings = read_settings({name: value for name, value in options.items() if value is not None})
     with expected_errors(ServiceError, ModelStoreError):

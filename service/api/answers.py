@@ -49,6 +49,7 @@ def answer_headers(answer: Answer) -> dict[str, str]:
         "Clearslice-Device": answer.device,
         "Clearslice-Strength": f"{answer.strength:g}",
         "Clearslice-Unit": answer.unit,
+        "Clearslice-Frames": str(answer.frames),
         "Server-Timing": server_timing(answer.seconds),
         "Cache-Control": "no-store",
         "Vary": "Accept",
@@ -77,6 +78,7 @@ def answer_document(answer: Answer, *, request_id: str) -> dict[str, Any]:
         "strength": answer.strength,
         "image": {
             "media_type": encoded.media_type,
+            "frames": answer.frames,
             "rows": answer.shape[0],
             "columns": answer.shape[1],
             "unit": answer.unit,

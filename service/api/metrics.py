@@ -10,10 +10,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
 from service.api import schemas
+from service.api.access import requires
 from service.api.fields import TIMEOUT_HEADER, MetricFields, parse_fields, parse_timeout
 from service.api.uploaded import engine_of, form_limits, request_id_of, while_connected
 from service.api.uploads import read_form
 from service.errors import InvalidField
+from service.keys import Scope
 from service.scores import METRICS
 
 router = APIRouter()
@@ -29,12 +31,14 @@ OPENAPI: dict[str, Any] = {"parameters": schemas.REQUEST_HEADERS[:2], "requestBo
     response_class=JSONResponse,
     responses=schemas.METRICS_RESPONSES,
     openapi_extra=OPENAPI,
+    dependencies=[requires(Scope.RECONSTRUCT)],
 )
 async def measure(request: Request) -> Response:
     """PSNR, SSIM, RMSE and bias of `image` against `reference`, each under its contract: range, clipping and window.
 
     HU images are measured in the soft tissue window and over the full range, relative images from 0 to 1. The two
-    files may differ in format; a rescale applies to those of them that state no unit.
+    files may differ in format; a rescale applies to those of them that state no unit. Stacks need as many frames: the
+    metrics are then means over the frames, and `frames` of each contract lists those of each frame.
     """
     engine = engine_of(request)
     with engine.admit(needs_model=False):
@@ -51,11 +55,18 @@ async def measure(request: Request) -> Response:
             metrics=fields.metrics or METRICS,
             deadline=time.monotonic() + timeout,
         )
-        unit, scores = await while_connected(request, work)
-    return JSONResponse({"unit": unit, "metrics": scores, "request_id": request_id_of(request)})
+        unit, frames, scores = await while_connected(request, work)
+    return JSONResponse({"unit": unit, "frames": frames, "metrics": scores, "request_id": request_id_of(request)})
 
 
-@router.get("/metrics", tags=["operation"], summary="Figures for Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    tags=["operation"],
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses=schemas.problems(401, 421),
+    dependencies=[requires(Scope.READ)],
+)
 async def figures(request: Request) -> Response:
     """Counters and histograms of this process in Prometheus' text format."""
     return Response(generate_latest(engine_of(request).instruments.registry), media_type=CONTENT_TYPE_LATEST)

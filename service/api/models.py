@@ -1,6 +1,8 @@
 """GET /v1/models and below: what the store holds, what it says of itself, and what of it is in memory.
 
 ModelStore (files) + LoadedVersions (memory) --> JSON        InvalidRef 400, UnknownModel 404
+
+Reading needs a key of any scope: manifests tell what a site trained its own models on.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ from starlette.responses import JSONResponse, Response
 from model_store.errors import ModelStoreError, RefusedVersion
 from model_store.refs import check_name
 from service.api import schemas
+from service.api.access import requires
 from service.api.uploaded import engine_of
 from service.codecs import NO_DEADLINE
 from service.engine import Engine
+from service.keys import Scope
 
-router = APIRouter(tags=["models"], responses=schemas.MODEL_RESPONSES)
+router = APIRouter(tags=["models"], responses=schemas.MODEL_RESPONSES, dependencies=[requires(Scope.READ)])
 
 
 @router.get("/v1/models", summary="All models", response_class=JSONResponse)

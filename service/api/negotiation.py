@@ -1,9 +1,10 @@
 """Accept header -> how the answer looks (RFC 9110 section 12.5.1).
 
-    Accept --parse_accept--> ranges --choose(native format)--> Representation
+    Accept --parse_accept--> ranges --choose(native format, frames)--> Representation
                                               NotAcceptable
 
-Without an Accept header, or with `*/*`, the image comes back in the format that it came in.
+Without an Accept header, or with `*/*`, the image comes back in the format that it came in; so it does inside of JSON
+and multipart/mixed. DICOM is possible only where DICOM came in, and PNG only for one image.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Literal
 
 from imaging.image import Format
 from service.errors import NotAcceptable
-from service.pipeline import MEDIA_TYPES
+from service.pipeline import MEDIA_TYPES, ONE_IMAGE
 
 Envelope = Literal["bare", "json", "multipart"]
 
@@ -70,31 +71,34 @@ def parse_accept(header: str) -> tuple[Range, ...]:
     return tuple(ranges)
 
 
-def choose(ranges: tuple[Range, ...], native: Format | None) -> Representation:
+def choose(ranges: tuple[Range, ...], native: Format | None, frames: int = 1) -> Representation:
     """The representation that the client likes best; among equals the image's own format comes first.
 
     Args:
         ranges: from `parse_accept`.
         native: the image's own format, or None while it is unknown: then any format might be it.
+        frames: how many images the file holds.
 
     Raises:
         NotAcceptable: nothing that this image could become is accepted; the error lists what it could.
     """
-    offers = _offers(native)
+    offers = _offers(native, frames)
     rated = [(_rate(ranges, media_type), media_type) for media_type in offers]
     quality, best = max(rated, key=lambda pair: pair[0])  # max keeps the first of equals
     if quality <= 0:
+        what = "the answer" if frames == 1 else f"the answer of {frames} frames"
         raise NotAcceptable(
-            f"the answer can be {', '.join(offers)}, and the Accept header allows none of these",
+            f"{what} can be {', '.join(offers)}, and the Accept header allows none of these",
             available=tuple(offers),
         )
     return offers[best]
 
 
-def _offers(native: Format | None) -> dict[str, Representation]:
+def _offers(native: Format | None, frames: int) -> dict[str, Representation]:
     own: Format = native or "dicom"
-    others: tuple[Format, ...] = ("png", "npy")
-    formats = [own, *(other for other in others if other != own)]
+    others: tuple[Format, ...] = ("png", "tiff", "npy")
+    fitting = (other for other in others if other != own and (frames == 1 or other not in ONE_IMAGE))
+    formats = [own, *fitting]
     bare = {MEDIA_TYPES[kind]: Representation(kind, "bare") for kind in formats}
     return {**bare, **{media_type: Representation(own, envelope) for envelope, media_type in ENVELOPES.items()}}
 

@@ -25,7 +25,11 @@ from service import errors
 
 MEDIA_TYPE = "application/problem+json"
 CLIENT_CLOSED_REQUEST = 499
-_LIMIT_SETTINGS = {"max_bytes": "CLEARSLICE_MAX_UPLOAD_BYTES", "max_pixels": "CLEARSLICE_MAX_PIXELS"}
+_LIMIT_SETTINGS = {
+    "max_bytes": "CLEARSLICE_MAX_UPLOAD_BYTES",
+    "max_pixels": "CLEARSLICE_MAX_PIXELS",
+    "max_frames": "CLEARSLICE_MAX_FRAMES",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ TABLE: dict[type[Exception], Kind] = {
     RefusedVersion: Kind(503, "refused-version", "The model version is damaged and not served"),
     StoreConflict: Kind(409, "store-conflict", "The model store does not allow it"),
     ModelStoreError: Kind(503, "model-store", "The model store cannot be used"),
+    errors.HostNotAllowed: Kind(421, "host-not-allowed", "This server does not answer to that name"),
+    errors.KeyRequired: Kind(401, "key-required", "A valid API key is needed"),
+    errors.ScopeRequired: Kind(403, "scope-required", "The API key is not meant for this"),
+    errors.ForeignOrigin: Kind(403, "foreign-origin", "Web pages of other sites may not do this"),
     errors.MalformedUpload: Kind(400, "malformed-upload", "The request body is malformed"),
     errors.NotMultipart: Kind(415, "unsupported-body", "The request body is of an unsupported type"),
     errors.UploadTooLarge: Kind(413, "upload-too-large", "The request body is larger than this service allows"),
@@ -63,6 +71,8 @@ TABLE: dict[type[Exception], Kind] = {
     errors.RuleViolated: Kind(500, "rule-violated", "The derived instance broke a rule and was not delivered"),
 }
 
+_HEADERS = {"retry_after": "Retry-After", "challenge": "WWW-Authenticate"}
+_OF_THE_MOMENT = (errors.NotReady, errors.DeadlinePassed)
 _EXTRA_MEMBERS = ("fields", "available", "missing_fields", "models", "findings")
 
 
@@ -98,6 +108,11 @@ def install(app: FastAPI) -> None:
 
 
 async def _expected(_: Request, error: Exception) -> Response:
+    return answer_to(error)
+
+
+def answer_to(error: Exception) -> Response:
+    """The problem document of an expected error, which is logged; any other error is raised again."""
     kind = kind_of(error)
     if kind is None:
         raise error
@@ -109,19 +124,20 @@ async def _expected(_: Request, error: Exception) -> Response:
         members["setting"] = setting
         if setting not in detail:
             detail = f"{detail}. The limit is the setting {setting} of this server"
-    retry_after = getattr(error, "retry_after", None)
-    headers = None if retry_after is None else {"Retry-After": str(retry_after)}
+    headers = {name: str(getattr(error, field)) for field, name in _HEADERS.items() if hasattr(error, field)}
     return problem(kind.status, kind.slug, kind.title, detail, headers=headers, **members)
 
 
 def _log(kind: Kind, error: Exception) -> None:
-    """What clients do wrong is information. What is wrong on our side is an error, and its reason is told."""
-    log = structlog.get_logger("clearslice")
+    """What clients do wrong is information; what passes by itself, such as starting and draining, is a warning; what
+    is wrong on our side is an error. Of the latter two the reason is told."""
+    log = structlog.get_logger("clearslice").bind(problem=kind.slug, status=kind.status)
     if kind.status < 500:  # noqa: PLR2004 - HTTP's own limit
-        log.info("problem", problem=kind.slug, status=kind.status)
+        log.info("problem")
+    elif isinstance(error, _OF_THE_MOMENT):
+        log.warning("problem", reason=str(error))
     else:
-        findings = getattr(error, "findings", ())
-        log.error("problem", problem=kind.slug, status=kind.status, reason=str(error), findings=findings)
+        log.error("problem", reason=str(error), findings=getattr(error, "findings", ()))
 
 
 async def _invalid_request(_: Request, error: Exception) -> Response:

@@ -1,6 +1,6 @@
-"""POST /v1/reconstructions: one degraded image in, one restored image out.
+"""POST /v1/reconstructions: one degraded file in, one restored file out, with as many frames.
 
-multipart form --> Task --engine--> Answer --> image, JSON or both
+multipart form --> Task --engine--> Answer --> file, JSON or both
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from imaging.image import Format
 from service.api import schemas
+from service.api.access import requires
 from service.api.answers import respond
 from service.api.fields import TIMEOUT_HEADER, ReconstructionFields, parse_fields, parse_timeout
 from service.api.negotiation import choose, parse_accept
@@ -21,6 +22,7 @@ from service.api.uploads import read_form
 from service.codecs import NO_DEADLINE
 from service.engine import Task
 from service.errors import InvalidField
+from service.keys import Scope
 from service.scores import METRICS
 
 router = APIRouter(tags=["images"])
@@ -31,22 +33,30 @@ OPENAPI: dict[str, Any] = {"parameters": schemas.REQUEST_HEADERS, "requestBody":
 
 @router.post(
     "/v1/reconstructions",
-    summary="Restore one image",
+    summary="Restore one image, or all frames of one file",
     response_class=Response,
     responses=schemas.RECONSTRUCTION_RESPONSES,
     openapi_extra=OPENAPI,
+    dependencies=[requires(Scope.RECONSTRUCT)],
 )
 async def reconstruct(request: Request) -> Response:
     """Restores a degraded image with a model and answers it in the format and bit depth it came in.
 
-    A **DICOM** CT slice becomes a derived instance in a new series of the same study. **PNG** and **NPY** files state
-    no unit: give `rescale_slope` and `rescale_intercept` (HU = slope x value + intercept) for a CT model, or choose a
-    model that takes relative images. The `Accept` header may ask for `image/png` (16 bits; HU are stored as HU + 1024)
-    or `application/x-npy` (float32) instead, for `application/json` with the image as base64, or for `multipart/mixed`
-    with JSON and image.
+    A **DICOM** CT slice becomes a derived instance in a new series of the same study. **PNG**, **TIFF** and **NPY**
+    files state no unit: give `rescale_slope` and `rescale_intercept` (HU = slope x value + intercept; 1 and 0 for HU
+    themselves) for a CT model, or choose a model that takes relative images.
 
-    With a `reference`, metrics of the restored and of the degraded image are answered: in full as JSON, and on one
-    line in the header `Clearslice-Metrics`. A PSNR of identical images is `null`, with `identical` true.
+    **Several frames**: the pages of a TIFF file and the planes of an NPY array (N, H, W) are restored one by one, each
+    as an image of its own, and come back as many and in order.
+
+    The `Accept` header may ask for another format: `image/tiff` and `application/x-npy` hold float32 in the image's
+    unit, nothing rounded; `image/png` has 16 bits, HU stored as HU + 1024, and is for one image only;
+    `application/dicom` is possible where DICOM came in. `application/json` has the file, in the format it came in, as
+    base64, and `multipart/mixed` has JSON as its first part and that file as its second.
+
+    With a `reference`, which needs as many frames, metrics of the restored and of the degraded image are answered: in
+    full as JSON, and on one line in the header `Clearslice-Metrics`. Of several frames they are means, and JSON lists
+    those of each as `frames`. A PSNR of identical images is `null`, with `identical` true.
     """
     engine = engine_of(request)
     with engine.admit():
@@ -61,8 +71,8 @@ async def reconstruct(request: Request) -> Response:
             wrong = "need a reference to measure against; send it as the part 'reference'"
             raise InvalidField(f"metrics {wrong}", fields={"metrics": wrong})
 
-        def choose_format(native: Format) -> Format:
-            return choose(ranges, native).format
+        def choose_format(native: Format, frames: int) -> Format:
+            return choose(ranges, native, frames).format
 
         task = Task(
             image=image,
@@ -75,6 +85,6 @@ async def reconstruct(request: Request) -> Response:
         )
         del form
         answer = await while_connected(request, engine.reconstruct(task, deadline=deadline))
-        envelope = choose(ranges, answer.native).envelope
+        envelope = choose(ranges, answer.native, answer.frames).envelope
         # on a thread, because base64 and JSON of a large image would hold up everybody else
         return await engine.codecs.run(NO_DEADLINE, respond, answer, envelope, request_id=request_id_of(request))

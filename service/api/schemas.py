@@ -25,7 +25,7 @@ _RESCALE: dict[str, Any] = {
     "rescale_slope": {
         "type": "number",
         "example": 1,
-        "description": "HU = slope x value + intercept, for PNG and NPY.",
+        "description": "HU = slope x value + intercept, for PNG, TIFF and NPY.",
     },
     "rescale_intercept": {"type": "number", "example": -1024, "description": "Belongs to rescale_slope."},
 }
@@ -47,9 +47,10 @@ RECONSTRUCTION_BODY = _form(
     {
         "image": {
             **_FILE,
-            "description": "The degraded image: a DICOM CT slice, a grayscale PNG (8 or 16 bits) or NPY.",
+            "description": "The degraded image: a DICOM CT slice, a grayscale PNG (8 or 16 bits), a grayscale TIFF"
+            " (also several pages, all alike) or NPY, (H, W) or (N, H, W).",
         },
-        "reference": {**_FILE, "description": "The truth, of the same size and unit, for metrics."},
+        "reference": {**_FILE, "description": "The truth, of as many frames, the same size and unit, for metrics."},
         "model": {"type": "string", "example": "ct-l2@stable", "description": "Default: the store's default model."},
         "strength": {
             "type": "number",
@@ -116,10 +117,11 @@ _ANSWER_HEADERS = {
         "Clearslice-Device": "`CPU:0` or `GPU:0`.",
         "Clearslice-Strength": "The strength used.",
         "Clearslice-Unit": "`HU` or `relative`.",
-        "Clearslice-Rescale": "For PNG and NPY: `slope=..., intercept=...` from the file's values to the unit.",
+        "Clearslice-Frames": "How many images the file holds.",
+        "Clearslice-Rescale": "For PNG, TIFF and NPY: `slope=..., intercept=...` from the file's values to the unit.",
         "Clearslice-Clipped": "Pixels beyond what the file can hold; absent when there are none.",
-        "Clearslice-Metrics": "With a reference: the metrics on one line of JSON.",
-        "Server-Timing": "Milliseconds of decode, queue, infer and encode.",
+        "Clearslice-Metrics": "With a reference: the metrics on one line of JSON, of several frames their means.",
+        "Server-Timing": "Milliseconds of decode, queue, infer and encode, all frames together.",
     }.items()
 }
 
@@ -130,7 +132,7 @@ _DOCUMENT: dict[str, Any] = {
         "strength": {"type": "number"},
         "image": {
             "type": "object",
-            "description": "media_type, rows, columns, unit, rescale, clipped, and in JSON answers data as base64",
+            "description": "media_type, frames, rows, columns, unit, rescale, clipped, and in JSON data (base64)",
         },
         "metrics": {"type": ["array", "null"], "items": {"type": "object"}},
         "notes": {"type": "array", "items": {"type": "string"}},
@@ -145,12 +147,16 @@ RECONSTRUCTION_RESPONSES: dict[int | str, dict[str, Any]] = {
         "headers": _ANSWER_HEADERS,
         "content": {kind: {"schema": _DOCUMENT if kind == "application/json" else _FILE} for kind in ALL_TYPES},
     },
-    **problems(400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+    **problems(400, 401, 403, 404, 406, 408, 413, 415, 421, 422, 429, 500, 503, 504),
 }
 
 METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "One entry per contract."},
-    **problems(400, 408, 413, 415, 422, 429, 500, 503, 504),
+    **problems(400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503, 504),
 }
 
-MODEL_RESPONSES: dict[int | str, dict[str, Any]] = problems(400, 404, 503)
+MODEL_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **problems(400, 401, 404, 421, 503),
+    # also keeps FastAPI from listing its own validation error, which we never answer
+    "default": {"description": "Any other problem.", "content": {MEDIA_TYPE: {"schema": PROBLEM}}},
+}

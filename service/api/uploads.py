@@ -10,6 +10,8 @@ without Content-Length, or with a wrong one, costs no more than an honest one.
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
@@ -18,6 +20,10 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.errors import ClientLeft, MalformedUpload, NotMultipart, UploadTimeout, UploadTooLarge
 from service.settings import environment_name
+
+_DIGITS = re.compile(r"[0-9]+")
+_LONGEST_LENGTH = 18
+"""Decimal digits of a Content-Length that is worth reading as a number: an exabyte."""
 
 MAX_FIELD_BYTES = 1024
 """Of one text field: the longest are a model ref (129 characters) and a list of metric names."""
@@ -69,8 +75,7 @@ async def read_form(request: Request, limits: FormLimits) -> Form:
     """
     parts = _Parts(limits)
     parser = _parser(request, parts)
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limits.max_bytes:
+    if _declared_bytes(request) > limits.max_bytes:
         raise _too_large(limits)
     received = 0
     try:
@@ -92,6 +97,14 @@ async def read_form(request: Request, limits: FormLimits) -> Form:
     if parser.state != MultipartState.END:
         raise MalformedUpload("the request body ends before the closing boundary; it was cut off or written wrongly")
     return parts.form()
+
+
+def _declared_bytes(request: Request) -> float:
+    """By Content-Length; 0 where it says nothing usable, since what arrives is counted anyway."""
+    declared = request.headers.get("content-length", "")
+    if not _DIGITS.fullmatch(declared):
+        return 0
+    return int(declared) if len(declared) <= _LONGEST_LENGTH else math.inf
 
 
 def _too_large(limits: FormLimits) -> UploadTooLarge:

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pydicom.data
 import pytest
+import tifffile
 import typer
 from typer.testing import CliRunner
 
@@ -72,6 +73,40 @@ def test_an_npy_file_with_a_reference_tells_metrics(run, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), image + np.float32(OFFSET))
     assert "soft tissue window, degraded: identical False" in result.output
     assert "soft tissue window, restored: identical True" in result.output
+
+
+def pages_of(path):
+    with tifffile.TiffFile(path) as file:
+        return [page.asarray() for page in file.pages]
+
+
+def test_a_tiff_of_several_pages_with_a_reference(run, tmp_path):
+    stack = np.random.default_rng(2).integers(-900, 900, (3, 20, 24)).astype(np.int16)
+    tifffile.imwrite(tmp_path / "in.tif", stack, photometric="minisblack", compression="zlib")
+    np.save(tmp_path / "truth.npy", stack + OFFSET)
+    result = run(tmp_path / "in.tif", tmp_path / "out.tif", *HU, "--reference", tmp_path / "truth.npy")
+    assert result.exit_code == 0, result.output
+    pages = pages_of(tmp_path / "out.tif")
+    assert {page.dtype for page in pages} == {np.dtype(np.int16)}
+    np.testing.assert_array_equal(np.stack(pages), stack + OFFSET)
+    assert "full range, restored: identical True" in result.output
+    assert run(tmp_path / "in.tif", tmp_path / "out.npy", *HU).exit_code == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), (stack + OFFSET).astype(np.float32))
+
+
+def test_several_pages_cannot_become_png(run, tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((3, 20, 24), np.int16), photometric="minisblack")
+    result = run(tmp_path / "in.tif", tmp_path / "out.png", *HU)
+    assert result.exit_code == 1
+    assert "the input has 3 frames, and PNG holds one; name the output .tif" in result.output
+    assert names(tmp_path) == ["in.tif"]
+
+
+def test_dicom_as_tiff_is_float32_hu(run, tmp_path):
+    assert run(CT, tmp_path / "hu.tiff").exit_code == 0
+    (page,) = pages_of(tmp_path / "hu.tiff")
+    assert page.dtype == np.float32
+    np.testing.assert_allclose(page.max(), stored(CT).max() - 1024 + OFFSET)
 
 
 def test_a_file_into_a_folder_and_into_another_format(run, tmp_path):

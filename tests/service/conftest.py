@@ -99,14 +99,25 @@ def _no_request_id_left() -> Any:
 @pytest.fixture
 def published(tmp_path: Path, tiny_draft: Callable[..., ManifestDraft]) -> ModelStore:
     """ct-tiny@1 (HU, the default) and gray-tiny@1 (relative), whose graphs are only bytes."""
-    staged = tmp_path / "staged"
+    return publish_fakes(tmp_path, tiny_draft)
+
+
+@pytest.fixture(scope="session")
+def published_once(tmp_path_factory: pytest.TempPathFactory, tiny_draft: Callable[..., ManifestDraft]) -> ModelStore:
+    """As `published`, for servers that live for a whole session: not to be changed."""
+    return publish_fakes(tmp_path_factory.mktemp("published"), tiny_draft)
+
+
+def publish_fakes(folder: Path, tiny_draft: Callable[..., ManifestDraft]) -> ModelStore:
+    """The store of `published`."""
+    staged = folder / "staged"
     (staged / "variables").mkdir(parents=True)
     (staged / "saved_model.pb").write_bytes(b"graph")
     (staged / "variables" / "variables.index").write_bytes(b"index")
     (staged / "README.md").write_text("# Card\n", encoding="utf-8")
     image = np.zeros((1, 3, 5, 1), np.float32)
     np.savez(staged / "golden.npz", image=image, restored=image)
-    store = ModelStore(tmp_path / "store", published=None)
+    store = ModelStore(folder / "store", published=None)
     for name, unit in (("ct-tiny", "HU"), ("gray-tiny", "relative")):
         store.publish(staged, tiny_draft(name=name, unit=unit), verifier=lambda _: None)
         store.promote(name, "stable", 1)
@@ -143,7 +154,7 @@ def serve(published: ModelStore) -> Serve:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://test") as http,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
         ):
             if ready:
                 await app.state.starting

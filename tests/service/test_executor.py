@@ -149,3 +149,19 @@ async def test_the_age_of_the_running_job_is_known():
         gate.opened.set()
         await running
     assert made.running_seconds() == 0
+
+
+async def test_a_later_frame_of_an_admitted_request_waits_even_where_the_queue_is_full():
+    gate = Gate()
+    with executor(max_queue=1) as made:
+        running = asyncio.create_task(made.restore(gate, BATCH, deadline=soon()))
+        await entered(gate)
+        waiting = asyncio.create_task(made.restore(plus(1), BATCH, deadline=soon()))
+        await asyncio.sleep(0)  # it takes the only place
+        with pytest.raises(TooBusy):
+            await made.restore(plus(2), BATCH, deadline=soon())
+        later = asyncio.create_task(made.restore(plus(3), BATCH, deadline=soon(), admitted=True))
+        await asyncio.sleep(0)
+        gate.opened.set()
+        answers = [await task for task in (running, waiting, later)]
+    assert [float(answer.batch.max()) for answer in answers] == [0, 1, 3]

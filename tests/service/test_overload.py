@@ -92,7 +92,7 @@ async def test_work_of_a_client_that_left_is_dropped(serve, npy):
 
 async def leave_while_waiting(client, image):
     """Calls the app as a server does, and disconnects once the work is queued."""
-    request = httpx.Request("POST", "http://test/v1/reconstructions", files={"image": image}, data=HU)
+    request = httpx.Request("POST", "http://localhost/v1/reconstructions", files={"image": image}, data=HU)
     body = request.read()
     sent: list[dict] = []
     messages = iter([{"type": "http.request", "body": body, "more_body": False}])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.errors import UnsuitableImage
-from imaging.formats import Limits, decode
+from imaging.formats import Frames, Limits, decode
 from imaging.image import Image, Rescale
 from service import pipeline
 from service.errors import ModelFailed
 
-LIMITS = Limits(max_bytes=10**6, max_pixels=10**6)
+LIMITS = Limits(max_bytes=10**6, max_pixels=10**6, max_frames=9)
 
 
 def image_of(pixels, padding=None):
@@ -69,32 +70,48 @@ def test_answers_that_must_not_be_delivered(answer):
 
 
 def test_reconstruct_is_all_of_it():
-    image = image_of([[10, 20, 30]])
-    pixels = pipeline.reconstruct(image, lambda batch: batch * np.float32(2), ref="x@1", strength=0.5)
-    np.testing.assert_array_equal(pixels, [[15, 30, 45]])
+    frames = Frames((image_of([[10, 20, 30]]), image_of([[-2, 0, 4]])))
+    seen = []
 
+    def double(batch):
+        seen.append(batch.shape)
+        return batch * np.float32(2)
 
-def test_a_rescale_reaches_those_files_that_state_no_unit(ct_slice, npy):
-    stored = np.array([[0, 1024], [1000, 2000]], np.int16)
-    image, reference = pipeline.decode_pair(ct_slice(stored), npy(stored), limits=LIMITS, rescale=Rescale(2.0, -10.0))
-    assert reference is not None
-    np.testing.assert_array_equal(image.pixels, stored - 1024.0)
-    np.testing.assert_array_equal(reference.pixels, stored * 2.0 - 10)
-
-
-def test_a_rescale_that_reaches_nothing_is_refused(ct_slice):
-    with pytest.raises(UnsuitableImage, match="rescale_slope"):
-        pipeline.decode_pair(ct_slice(), ct_slice(), limits=LIMITS, rescale=Rescale(1.0, 0.0))
+    pixels = pipeline.reconstruct(frames, double, ref="x@1", strength=0.5)
+    assert [plane.tolist() for plane in pixels] == [[[15, 30, 45]], [[-3, 0, 6]]]
+    assert seen == [(1, 1, 3, 1)] * 2  # one by one
 
 
 @pytest.mark.parametrize("unit", ["HU", "relative"])
 def test_a_png_made_here_reads_back_with_the_rescale_it_tells(npy, unit):
     rescale = Rescale(1.0, 0.0) if unit == "HU" else None
     pixels = np.array([[-1024, 0, 3071]], np.float32) if unit == "HU" else np.array([[0, 0.5, 1]], np.float32)
-    image = decode(npy(pixels), limits=LIMITS, rescale=rescale)
+    frames = decode(npy(pixels), limits=LIMITS, rescale=rescale)
     encoded = pipeline.encode(
-        image, image.pixels, "png", derivation=None, conventions=None, series=None
+        frames, [frames.first.pixels], "png", derivation=None, conventions=None, series=None
     )  # nothing of DICOM is needed
-    again = decode(encoded.data, limits=LIMITS, rescale=encoded.rescale if unit == "HU" else None)
+    (again,) = decode(encoded.data, limits=LIMITS, rescale=encoded.rescale if unit == "HU" else None)
     np.testing.assert_allclose(again.pixels, pixels, atol=0.5 if unit == "HU" else 0.5 / 65535)
     assert encoded.media_type == "image/png"
+
+
+@pytest.mark.parametrize("wanted", ["tiff", "npy"])
+def test_stacks_become_float32_of_the_unit_and_nothing_is_rounded(npy, wanted):
+    stored = np.random.default_rng(1).integers(-1000, 900, (3, 5, 6)).astype(np.int16)
+    frames = decode(npy(stored), limits=LIMITS, rescale=Rescale(1.0, 0.0))
+    frames = Frames(tuple(replace(image, format="dicom") for image in frames), notes=("tolerated",))
+    pixels = [image.pixels + np.float32(0.125) for image in frames]
+    encoded = pipeline.encode(frames, pixels, wanted, derivation=None, conventions=None, series=None)
+    assert (encoded.rescale, encoded.notes) == (Rescale(1.0, 0.0), ("tolerated",))
+    again = decode(encoded.data, limits=LIMITS, rescale=encoded.rescale)
+    assert again.first.stored.dtype == np.float32
+    np.testing.assert_array_equal(np.stack([image.pixels for image in again]), stored + np.float32(0.125))
+
+
+def test_several_frames_fit_neither_png_nor_a_single_dicom_instance(npy):
+    frames = decode(npy(np.zeros((2, 5, 6), np.float32)), limits=LIMITS)
+    for wanted in ("png", "dicom"):
+        with pytest.raises(ValueError, match="too many values"):
+            pipeline.encode(
+                frames, [image.pixels for image in frames], wanted, derivation=None, conventions=None, series=None
+            )

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from service.scores import compact, score
+from service.scores import compact, score, score_frames
 
 
 def test_hu_images_are_scored_under_both_contracts():
@@ -61,3 +61,33 @@ def test_the_header_is_one_short_line():
     assert line.isascii()
     assert len(line) < 700
     assert json.loads(line)[1]["degraded"]["rmse"] == pytest.approx(scores[1]["degraded"]["rmse"], rel=1e-5)
+
+
+def test_frames_are_scored_one_by_one_and_averaged():
+    reference = [np.zeros((11, 11), np.float32)] * 3
+    images = [np.full((11, 11), value, np.float32) for value in (0, 20, 40)]
+    entries = score_frames({"image": images}, reference, unit="HU")
+    assert [entry["contract"]["name"] for entry in entries] == ["soft tissue window", "full range"]
+    full = entries[1]
+    assert [frame["image"]["rmse"] for frame in full["frames"]] == [0, 20, 40]
+    assert full["frames"][2]["image"] == score({"image": images[2]}, reference[2], unit="HU")[1]["image"]
+    assert (full["image"]["rmse"], full["image"]["bias"], full["image"]["identical"]) == (20, 20, False)
+    # the identical frame has no PSNR that JSON could say: the mean is that of the others
+    assert full["frames"][0]["image"]["psnr"] is None
+    decibels = (20 * math.log10(4095 / 20) + 20 * math.log10(4095 / 40)) / 2
+    assert full["image"]["psnr"] == pytest.approx(decibels)
+
+
+def test_means_that_no_frame_has_are_null():
+    same = [np.ones((3, 4), np.float32)] * 2
+    (entry,) = score_frames({"a": same}, same, unit="relative")
+    assert entry["a"] == {"identical": True, "psnr": None, "ssim": None, "rmse": 0, "bias": 0}
+
+
+def test_one_frame_is_scored_as_one_image_and_the_header_has_no_frames():
+    image = np.random.default_rng(1).random((12, 14), np.float32)
+    assert score_frames({"a": [image]}, [image / 2], unit="relative") == score({"a": image}, image / 2, unit="relative")
+    many = score_frames({"a": [image] * 64}, [image / 2] * 64, unit="relative")
+    (line,) = json.loads(compact(many))
+    assert set(line) == {"contract", "a"}
+    assert line["a"]["rmse"] == pytest.approx(many[0]["frames"][0]["a"]["rmse"], rel=1e-5)

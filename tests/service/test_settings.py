@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -32,6 +34,8 @@ def test_the_environment_sets_every_kind_of_field(monkeypatch):
         "DICOM__SERIES_NUMBER_OFFSET": "9000",
         "DICOM__SERIES_DESCRIPTION_SUFFIX": " DN",
         "STORE": "",
+        "API_KEYS_FILE": "/run/secrets/keys",
+        "ALLOWED_HOSTS": "CT.example.org, *.example.net,",
     }
     for name, value in values.items():
         monkeypatch.setenv(f"CLEARSLICE_{name}", value)
@@ -41,6 +45,8 @@ def test_the_environment_sets_every_kind_of_field(monkeypatch):
     assert (settings.host, settings.port, settings.precision, settings.max_pixels) == ("localhost", 0, "float32", 1000)
     assert (settings.dicom.series_number_offset, settings.dicom.series_description_suffix) == (9000, " DN")
     assert settings.store is None
+    assert settings.api_keys_file == Path("/run/secrets/keys")
+    assert settings.allowed_hosts == ("ct.example.org", "*.example.net")
 
 
 def test_settings_are_frozen():
@@ -61,6 +67,10 @@ def test_settings_are_frozen():
         {"dicom": {"series_description_suffix": "\\"}},
         {"dicom": {"content_qualification": "GOOD"}},
         {"dicom": {"unknown": 1}},
+        {"allowed_hosts": "http://ct.example.org"},
+        {"allowed_hosts": "ct.example.org:8000"},
+        {"allowed_hosts": "*example.org"},
+        {"allowed_hosts": "**"},
     ],
 )
 def test_impossible_values(wrong):
@@ -86,9 +96,12 @@ def test_only_loopback_is_bound_without_a_word(host, loopback):
     if loopback:
         check_exposure(Settings(host=host))
     else:
-        with pytest.raises(UnsafeConfiguration, match="CLEARSLICE_ALLOW_ANONYMOUS=1"):
+        with pytest.raises(UnsafeConfiguration, match="CLEARSLICE_ALLOW_ANONYMOUS=1") as refused:
             check_exposure(Settings(host=host))
+        assert "clearslice keys new" in str(refused.value)
+        assert "CLEARSLICE_API_KEYS_FILE" in str(refused.value)
     check_exposure(Settings(host=host, allow_anonymous=True))
+    check_exposure(Settings(host=host, api_keys_file="keys"))
 
 
 def test_more_than_one_worker_is_refused_with_the_reason(monkeypatch):

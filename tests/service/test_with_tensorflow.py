@@ -21,7 +21,10 @@ async def test_a_smoothing_model_answers_what_numpy_says(tiny_store, tiny_answer
     app = create_app(settings)
     image = np.random.default_rng(5).normal(0, 100, (21, 34)).astype(np.float32)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
+    ):
         await app.state.starting
         ready = await http.get("/v2/health/ready")
         answer = await http.post(
@@ -46,7 +49,10 @@ async def test_a_tampered_version_is_refused_loudly(tiny_store):
     (store.writable / "tiny-identity" / "1" / "README.md").write_text("changed")
     app = create_app(Settings(store=store.writable, published=store.writable))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
+    ):
         await app.state.starting
         ready = await http.get("/v2/health/ready")
         model = (await http.get("/v1/models/tiny-identity")).json()["versions"][0]

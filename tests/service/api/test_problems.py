@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from structlog.testing import capture_logs
 
 from imaging import errors as imaging_errors
 from model_store import errors as store_errors
 from service import errors as service_errors
-from service.api.problems import TABLE, kind_of
+from service.api.problems import TABLE, answer_to, kind_of
 
 BASES = (imaging_errors.ImagingError, store_errors.ModelStoreError, service_errors.ServiceError)
 # refused before the service starts, so that it never becomes an answer
-NOT_ANSWERED = {service_errors.UnsafeConfiguration}
+NOT_ANSWERED = {service_errors.UnsafeConfiguration, service_errors.InvalidKeysFile}
 
 
 def expected_errors():
@@ -38,6 +39,10 @@ def test_the_status_table_of_the_interface():
     expected = {
         imaging_errors.NotAnImage: 400,
         store_errors.UnknownModel: 404,
+        service_errors.KeyRequired: 401,
+        service_errors.ScopeRequired: 403,
+        service_errors.ForeignOrigin: 403,
+        service_errors.HostNotAllowed: 421,
         service_errors.NotAcceptable: 406,
         store_errors.StoreConflict: 409,
         imaging_errors.TooLarge: 413,
@@ -59,6 +64,36 @@ def test_a_subclass_gets_the_row_of_its_nearest_parent():
 
     assert kind_of(Special("x", limit="max_bytes")) is TABLE[imaging_errors.TooLarge]
     assert kind_of(ValueError("x")) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (imaging_errors.NotAnImage("x"), "info"),
+        (service_errors.KeyRequired("x", challenge="Bearer"), "info"),
+        (service_errors.TooBusy("x", retry_after=1), "info"),
+        (service_errors.NotReady("starting", retry_after=5), "warning"),
+        (service_errors.DeadlinePassed("x"), "warning"),
+        (service_errors.ModelFailed("x"), "error"),
+        (store_errors.RefusedVersion("x"), "error"),
+    ],
+)
+def test_only_what_is_wrong_on_our_side_is_logged_as_an_error(error, level):
+    with capture_logs() as logged:
+        answer_to(error)
+    (line,) = logged
+    assert line["log_level"] == level
+    assert ("reason" in line) is (level != "info")
+
+
+def test_headers_of_an_error_reach_the_answer():
+    assert answer_to(service_errors.NotReady("x", retry_after=5)).headers["retry-after"] == "5"
+    assert answer_to(service_errors.KeyRequired("x", challenge="Bearer")).headers["www-authenticate"] == "Bearer"
+
+
+def test_a_defect_has_no_answer_here():
+    with pytest.raises(KeyError):
+        answer_to(KeyError("x"))
 
 
 @pytest.mark.anyio

@@ -97,6 +97,32 @@ BROKEN = {
         TYPE,
         MalformedUpload,
     ),
+    "a megabyte of part headers": ([b"--XX\r\n" + b"a: b\r\n" * 9, b"a: b\r\n" * 150_000], TYPE, MalformedUpload),
+    "a name without end": (
+        [b'--XX\r\nContent-Disposition: form-data; name="' + b"n" * 5000, b'"\r\n\r\n', END],
+        TYPE,
+        MalformedUpload,
+    ),
+    "a name in the extended syntax": (
+        [b"--XX\r\nContent-Disposition: form-data; name*=utf-8''image\r\n\r\na\r\n", END],
+        TYPE,
+        MalformedUpload,
+    ),
+    "a disposition of another kind": (
+        [b'--XX\r\nContent-Disposition: attachment; name="image"\r\n\r\na\r\n', END],
+        TYPE,
+        MalformedUpload,
+    ),
+    "a part within a part": (
+        [
+            part("image", b"", extra="Content-Type: multipart/mixed; boundary=YY\r\nContent-Transfer-Encoding: x\r\n"),
+            END,
+        ],
+        TYPE,
+        MalformedUpload,
+    ),
+    "a boundary of other bytes": ([END], "multipart/form-data; boundary=\xe9\xff", MalformedUpload),
+    "60000 parameters": ([END], "multipart/form-data" + ";" * 60_000, MalformedUpload),
     "1000 parts": ([part(f"p{number}", b"") for number in range(1000)], TYPE, MalformedUpload),
     "too many bytes": ([part("image", b"")[:-2], b"x" * 10_000], TYPE, UploadTooLarge),
 }
@@ -113,6 +139,32 @@ async def test_broken_bodies(name):
 async def test_a_declared_length_is_refused_before_anything_is_read():
     with pytest.raises(UploadTooLarge, match="CLEARSLICE_MAX_UPLOAD_BYTES"):
         await read_form(request([], then="hang", content_length="10001"), LIMITS)
+
+
+@pytest.mark.parametrize("length", ["", "-1", "ten", "1e9", "\xb2", "+5", "0", "1"])
+async def test_a_content_length_that_says_nothing_is_not_believed(length):
+    form = await read_form(request([part("image", b"abc"), END], content_length=length), LIMITS)
+    assert form.files["image"] == b"abc"
+
+
+async def test_a_content_length_beyond_any_number_is_too_large():
+    with pytest.raises(UploadTooLarge):
+        await read_form(request([], then="hang", content_length="9" * 5000), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "C:\\scan.dcm", 'a"b', "\u0418\u0432\u0430\u043d", "a" * 3000, "x\0y", "; name=evil"]
+)
+async def test_no_file_name_matters(name):
+    head = b'--XX\r\nContent-Disposition: form-data; name="image"; filename="' + name.replace('"', '\\"').encode()
+    form = await read_form(request([head + b'"\r\n\r\nabc\r\n', END]), LIMITS)
+    assert form == Form({"image": b"abc"}, {})
+
+
+async def test_one_byte_at_a_time():
+    body = part("image", bytes(range(256)), file=True) + END
+    form = await read_form(request([body[at : at + 1] for at in range(len(body))]), LIMITS)
+    assert form.files["image"] == bytes(range(256))
 
 
 async def test_an_endless_body_without_length_stops_at_the_cap():

@@ -1,0 +1,108 @@
+"""Whatever our own OpenAPI document allows, or forbids, is answered as it announces, and never makes the service fail.
+
+schemathesis invents the requests, valid and invalid ones. Half of their files are replaced by real images, so that many
+get past the first check, and some requests have a wrong API key or none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service.app import create_app
+from service.keys import ApiKey, Scope, digest_of
+from service.settings import Settings
+
+KEYS = {"sender": Scope.RECONSTRUCT, "reader": Scope.READ}
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+SCHEMA = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+OPERATIONS = {result.ok().label: result.ok() for result in SCHEMA.get_all_operations()}
+
+
+def needs_key(label: str) -> bool:
+    return "security" in OPERATIONS[label].definition.raw
+
+
+bounded = settings(
+    derandomize=True,  # the same requests each time: a failure is a change of ours
+    database=None,
+    deadline=None,
+    max_examples=40,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def guarded(start_server, published_once, tmp_path_factory):
+    """A server with keys; each is its own name."""
+    path = tmp_path_factory.mktemp("fuzz") / "keys"
+    path.write_text("\n".join(ApiKey(n, frozenset({s}), digest_of(n.encode())).line() for n, s in KEYS.items()))
+    with start_server(published_once.writable, None, api_keys_file=str(path), max_pixels="1000000") as server:
+        server.forbid_writing_files()
+        yield server
+
+
+def with_real_files(case: Any, name: str, valid_files: dict[str, bytes]) -> None:
+    case.body |= {part: valid_files[name] for part in ("image", "reference") if part in case.body}
+
+
+def make_sensible(case: Any, file: bytes) -> None:
+    """A form that is to be answered 200, whatever the rest of the request says."""
+    for header in ("Accept", "X-Request-Timeout"):
+        case.headers.pop(header, None)
+    is_metrics = case.operation.path == "/v1/metrics"
+    case.body = {"image": file, "reference": file} if is_metrics else {"image": file, "model": "gray-tiny"}
+
+
+@pytest.mark.parametrize(
+    ("label", "mode"),
+    [(label, GenerationMode.POSITIVE) for label in OPERATIONS]
+    # an open operation takes nothing that could be wrong
+    + [(label, GenerationMode.NEGATIVE) for label in OPERATIONS if needs_key(label)],
+)
+def test_every_answer_is_announced(guarded, valid_files, label, mode):
+    operation = OPERATIONS[label]
+    seen: set[int] = set()
+
+    @bounded
+    @given(data=st.data())
+    def one(data: st.DataObject) -> None:
+        case: Any = data.draw(operation.as_strategy(generation_mode=mode))
+        if isinstance(case.body, dict) and data.draw(st.booleans()):
+            with_real_files(case, data.draw(st.sampled_from(sorted(valid_files))), valid_files)
+            if data.draw(st.booleans()):
+                make_sensible(case, valid_files["npy uint8"])
+        if case.path_parameters and data.draw(st.booleans()):
+            case.path_parameters = {name: {"name": "ct-tiny", "version": "1"}[name] for name in case.path_parameters}
+        key = data.draw(st.sampled_from(["sender", "sender", "sender", "reader", "wrong"]))
+        response = case.call(base_url=guarded.url, headers={"X-API-Key": key}, timeout=20)
+        case.validate_response(response, checks=CHECKS)
+        seen.add(response.status_code)
+        assert response.headers["x-request-id"]
+        if response.status_code >= 400 and label != "GET /v2/health/ready":
+            assert response.headers["content-type"] == ["application/problem+json"]
+            assert response.json()["status"] == response.status_code
+        if key == "wrong" and needs_key(label):
+            assert response.status_code in {401, 405}
+
+    one()
+    if mode is GenerationMode.POSITIVE:
+        assert 200 in seen, seen
+
+
+def test_the_server_still_works(guarded):
+    answer = httpx.get(f"{guarded.url}/v1/models", headers={"x-api-key": "reader"})
+    assert answer.status_code == 200
