@@ -14,6 +14,7 @@ app = typer.Typer(
     name="clearslice",
     help=(
         "Reconstruct degraded images with U-Nets, low-dose CT first, and measure which loss suits which data.\n\n"
+        "Get something to try it on:    clearslice sample sample\n\n"
         "Serve the shipped models:      clearslice serve\n\n"
         "Reconstruct a file or folder:  clearslice reconstruct scan.dcm better.dcm\n\n"
         "Train your own:                clearslice train ct-l2 --data DIR"

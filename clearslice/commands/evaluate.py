@@ -1,4 +1,4 @@
-"""`clearslice evaluate`: a run or a published version -> table with intervals, beside tuned classical baselines."""
+"""`clearslice evaluate`: runs or published versions -> table with intervals, beside tuned classical baselines."""
 
 from __future__ import annotations
 
@@ -19,8 +19,13 @@ EVALUATION = "evaluation.json"
 
 
 def evaluate(
-    target: Annotated[
-        str, typer.Argument(help="A run folder such as runs/ct-l2, or a model ref such as ct-l2@stable.")
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET...",
+            help="A run folder such as runs/ct-l2, or a model ref such as ct-l2@stable. With several, the first is"
+            " compared with each other one, slice by slice.",
+        ),
     ],
     data: Annotated[
         Path, typer.Option(help="Folder with validation/ (reported on) and tune/ (chooses the baselines' parameters).")
@@ -30,7 +35,7 @@ def evaluate(
         typer.Option(min=0.01, max=0.99, help="Dose fraction, may come several times; default 0.25."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for evaluation.json and evaluation.md; default: the run's folder.")
+        Path | None, typer.Option(help="Folder for evaluation.json and evaluation.md; default: the first run's folder.")
     ] = None,
     store: ReadStore = None,
     cache: Annotated[Path, typer.Option(help="As for `clearslice train`.")] = CACHE,
@@ -52,7 +57,14 @@ def evaluate(
         from training.evaluate import render_markdown, summarise, to_json
         from training.pairs import prepare
 
-        name, restore, folder = _restorer(target, store)
+        methods: dict[str, Restore] = {}
+        folders = []
+        for target in targets:
+            name, restore, folder = _restorer(target, store)
+            if name in methods:
+                raise typer.BadParameter(f"two of the targets are called {name}, and the table has one line for each")
+            methods[name] = restore
+            folders.append(folder)
         roles = {}
         with stage_bars() as advance:
             for role in ("tune", "report"):
@@ -62,11 +74,11 @@ def evaluate(
                 roles[role] = prepare([found], cache, average=False, progress=advance) if found else []
             check_roles(roles)
             protocols = [protocol for fraction in dose or [0.25] for protocol in standard_protocols(fraction)]
-            scores = evaluate_methods({name: restore}, roles["report"], roles["tune"], protocols, progress=advance)
+            scores = evaluate_methods(methods, roles["report"], roles["tune"], protocols, progress=advance)
         rows = summarise(scores)
-        table = f"{render_markdown(rows)}\n{render_differences(scores, name)}"
+        table = f"{render_markdown(rows)}\n{render_differences(scores, next(iter(methods)))}"
         typer.echo(table)
-        place = out or folder
+        place = out or folders[0]
         if place is not None:
             place.mkdir(parents=True, exist_ok=True)
             (place / EVALUATION).write_text(json.dumps(to_json(rows, scores), indent=1) + "\n")

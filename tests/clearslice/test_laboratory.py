@@ -66,6 +66,8 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
     assert "Phantoms" in (version.path / "README.md").read_text()
     again = run_command("evaluate", version.ref, "--store", store, "--data", data, "--cache", run.parent / "cache")
     assert "| ct-l2" in again
+    output = run_command("evaluate", version.ref, run, "--store", store, "--data", data, status=2)
+    assert "two of the targets are called ct-l2" in " ".join(output.replace("│", "").split())
 
 
 def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(data, run, run_command):

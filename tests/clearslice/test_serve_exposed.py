@@ -116,7 +116,8 @@ def test_with_keys_it_is_bound_and_they_rotate(tmp_path):
 
 
 def test_anonymous_only_when_asked_for(tmp_path):
-    with serving(tmp_path, CLEARSLICE_ALLOW_ANONYMOUS="1") as (client, _):
+    with serving(tmp_path, CLEARSLICE_ALLOW_ANONYMOUS="1") as (client, log):
+        assert any("everybody who reaches this host" in line and '"warning"' in line for line in log)
         answer = client.post("/v1/metrics", files={"image": b"x", "reference": b"x"})
         assert answer.status_code == 400
         assert answer.json()["type"] == "/problems/not-an-image"
