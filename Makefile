@@ -18,6 +18,10 @@ export CONTAINER
 # pypi or osv: who is asked about known vulnerabilities
 AUDIT_SERVICE ?= pypi
 
+# what ships, and which of it answers when no model is named
+MODELS = ct-l2 ct-l1-ssim
+DEFAULT_MODEL = ct-l2
+
 SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
@@ -46,11 +50,12 @@ format: $(DEVELOPMENT)  ## let ruff fix what it can
 bench: $(DEVELOPMENT)  ## measure the service beside its model, as ratios in one run; writes docs/benchmarks/
 	.venv/bin/python -m bench.serve --write
 
-models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (an hour on two cores; resumes)
-	.venv/bin/clearslice train ct-l2 --data $(DATA) --run runs/ct-l2
-	.venv/bin/clearslice evaluate runs/ct-l2 --data $(DATA)
-	.venv/bin/clearslice export runs/ct-l2 --store model_store/published --credits training/credits.toml --label stable
-	.venv/bin/clearslice models default ct-l2@stable --store model_store/published
+models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (two hours on two cores; resumes)
+	for model in $(MODELS); do .venv/bin/clearslice train $$model --data $(DATA) --run runs/$$model || exit; done
+	for model in $(MODELS); do .venv/bin/clearslice evaluate runs/$$model --data $(DATA) || exit; done
+	for model in $(MODELS); do .venv/bin/clearslice export runs/$$model --store model_store/published \
+		--credits training/credits.toml --label stable || exit; done
+	.venv/bin/clearslice models default $(DEFAULT_MODEL)@stable --store model_store/published
 
 pictures: $(DEVELOPMENT)  ## draw the README's pictures from a phantom and the shipped model
 	.venv/bin/python docs/pictures.py

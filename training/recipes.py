@@ -79,7 +79,7 @@ RECIPES = {
         Recipe(
             "l1-ssim",
             _l1_ssim,
-            "a compromise: L1 holds the HU, SSIM the structure that the window [-160, 240] HU shows",
+            "images judged by several scores: L1 keeps the HU, SSIM what the window [-160, 240] HU shows",
             # The range is that window's width, and `low` the lowest HU that the network sees. The weight of SSIM was
             # chosen on tune patients; the classic 0.2 is worse in PSNR and in SSIM (docs/training.md, "Losses").
             {"l1_weight": 0.8, "ssim_weight": 0.005, "data_range": 0.4, "low": -1.024},
