@@ -35,12 +35,13 @@ def test_every_shipped_version_is_light_and_labelled():
             assert "esearch" in version.manifest.intended_use
 
 
+@pytest.mark.parametrize("model", ModelStore().names())
 @pytest.mark.parametrize(("kernel", "noise_hu"), [(SOFT, 15), (RAMP, 25)], ids=["soft", "ramp"])
-async def test_a_quarter_dose_slice_comes_back_better(kernel, noise_hu):
+async def test_a_quarter_dose_slice_comes_back_better(kernel, noise_hu, model):
     sample = make_sample(SampleSettings(seed=11, dose_fraction=0.25, noise_hu=noise_hu, kernel=kernel))
     truth, degraded = sample.truth[0], sample.low_dose[0]
     # default settings but for the device: a test must not fight over a GPU
-    app = create_app(Settings(store=None, published=PUBLISHED, device="cpu"))
+    app = create_app(Settings(store=None, published=PUBLISHED, device="cpu", preload=(model,)))
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -49,9 +50,11 @@ async def test_a_quarter_dose_slice_comes_back_better(kernel, noise_hu):
         await app.state.starting
         assert (await http.get("/v2/health/ready")).status_code == 200
         files = {"image": sample.low_dose_files[0], "reference": sample.full_dose_files[0]}
-        answer = await http.post("/v1/reconstructions", files=files)
-        untouched = await http.post("/v1/reconstructions", files={"image": files["image"]}, data={"strength": "0"})
+        answer = await http.post("/v1/reconstructions", files=files, data={"model": model})
+        asked = {"model": model, "strength": "0"}
+        untouched = await http.post("/v1/reconstructions", files={"image": files["image"]}, data=asked)
     assert answer.status_code == 200
+    assert answer.headers["Clearslice-Model"].startswith(f"{model}@")
     derived = pydicom.dcmread(io.BytesIO(answer.content))
     assert derived.ImageType[0] == "DERIVED"
     restored = (derived.pixel_array * float(derived.RescaleSlope) + float(derived.RescaleIntercept)).astype(np.float32)
