@@ -59,7 +59,7 @@ async def test_a_quarter_dose_slice_comes_back_better(kernel, noise_hu, model):
     assert derived.ImageType[0] == "DERIVED"
     restored = (derived.pixel_array * float(derived.RescaleSlope) + float(derived.RescaleIntercept)).astype(np.float32)
     before, after = measure(degraded, truth, SOFT_TISSUE), measure(restored, truth, SOFT_TISSUE)
-    # measured: 6.1 dB, 0.119 and more; a version that does less is no improvement
+    # measured: 5.9 dB, 0.118 and more; a version that does less is no improvement
     assert after.psnr - before.psnr > 5
     assert after.ssim > before.ssim + 0.1
     bias, _ = tissue_bias(restored, truth)["soft tissue"]
