@@ -23,7 +23,7 @@ from pydicom.uid import CTImageStorage
 
 from imaging import formats
 from imaging.dicom_attributes import text
-from imaging.dicom_pixels import is_localizer, read_dicom
+from imaging.dicom_pixels import MULTI_FRAME_CT, is_localizer, read_dicom
 from imaging.errors import ImagingError, NotAnImage, UnsuitableImage, UnsupportedFormat
 from imaging.formats import Limits
 from imaging.image import Format, Rescale, Unit
@@ -85,7 +85,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Treatment:
     """How every file of a run is treated.
 
     Attributes:
@@ -131,19 +131,19 @@ def plan(source: Path, target: Path) -> list[FileJob]:
     return [FileJob(path, target / path.relative_to(source)) for path in _files_below(source)]
 
 
-def run_job(job: FileJob, recipe: Recipe, reference: bytes | None = None) -> Outcome:
+def run_job(job: FileJob, treatment: Treatment, reference: bytes | None = None) -> Outcome:
     """Restores one file; what is wrong with it becomes the outcome, never an exception."""
     try:
-        if job.target.exists() and not recipe.overwrite:
+        if job.target.exists() and not treatment.overwrite:
             return Outcome(job, "skipped", "the output exists; --overwrite replaces it")
-        data = _read(job.source, recipe.limits)
+        data = _read(job.source, treatment.limits)
         why = _no_slice(job.source, data)
         if why is not None:
             return Outcome(job, "skipped", why)
-        outcome, encoded = _restore(job, data, recipe, reference)
-        write_new(job.target, encoded, overwrite=recipe.overwrite)
+        outcome, encoded = _restore(job, data, treatment, reference)
+        write_new(job.target, encoded, overwrite=treatment.overwrite)
     except UnsuitableImage as error:
-        status: Literal["skipped", "failed"] = "skipped" if _not_a_ct_slice(job.source, recipe.limits) else "failed"
+        status: Literal["skipped", "failed"] = "skipped" if _not_a_ct_slice(job.source, treatment.limits) else "failed"
         return Outcome(job, status, str(error))
     except (ImagingError, ServiceError, OutputExists, WrongPlace) as error:
         return Outcome(job, "failed", str(error))
@@ -158,41 +158,41 @@ def unequal(outcomes: Sequence[Outcome]) -> list[int]:
     return [index for index, outcome in enumerate(outcomes) if outcome.series in wide and not outcome.reencoded]
 
 
-def as_hounsfield(recipe: Recipe) -> Recipe:
-    """The recipe by which those are made again."""
-    return replace(recipe, as_hounsfield=True, overwrite=True)
+def as_hounsfield(treatment: Treatment) -> Treatment:
+    """The treatment by which those are made again."""
+    return replace(treatment, as_hounsfield=True, overwrite=True)
 
 
-def _restore(job: FileJob, data: bytes, recipe: Recipe, reference: bytes | None) -> tuple[Outcome, bytes]:
+def _restore(job: FileJob, data: bytes, treatment: Treatment, reference: bytes | None) -> tuple[Outcome, bytes]:
     """What becomes of a job, and the restored file.
 
     Raises:
         ImagingError, ServiceError: as `take_in` and the steps of `service.pipeline`.
         WrongPlace: DICOM is wanted of an image that is none, or a format for one image of several frames.
     """
-    version, restorer, wanted = recipe.restorer.version, recipe.restorer, job.wanted
+    version, restorer, wanted = treatment.restorer.version, treatment.restorer, job.wanted
     frames, truth = take_in(
         data,
         reference,
         # a folder may hold both kinds of files
-        rescale=None if reference is None and formats.sniff(data) == "dicom" else recipe.rescale,
+        rescale=None if reference is None and formats.sniff(data) == "dicom" else treatment.rescale,
         manifest=version.manifest,
-        limits=recipe.limits,
-        conventions=recipe.conventions,
-        models_taking=recipe.models_taking,
+        limits=treatment.limits,
+        conventions=treatment.conventions,
+        models_taking=treatment.models_taking,
     )
     if wanted == "dicom" and frames.format != "dicom":
         raise WrongPlace(f"a {frames.format.upper()} file cannot become DICOM; name the output .{frames.format}")
     if wanted in pipeline.ONE_IMAGE and len(frames) > 1:
         raise WrongPlace(f"the input has {len(frames)} frames, and {wanted.upper()} holds one; name the output .tif")
-    pixels = pipeline.reconstruct(frames, restorer, ref=version.ref, strength=recipe.strength)
+    pixels = pipeline.reconstruct(frames, restorer, ref=version.ref, strength=treatment.strength)
     encoded = pipeline.encode(
         frames,
         pixels,
         wanted or frames.format,
-        derivation=pipeline.derivation_of(version, recipe.strength),
-        conventions=recipe.conventions,
-        series=pipeline.SeriesContext(datetime.now(UTC).astimezone(), recipe.begun, recipe.as_hounsfield),
+        derivation=pipeline.derivation_of(version, treatment.strength),
+        conventions=treatment.conventions,
+        series=pipeline.SeriesContext(datetime.now(UTC).astimezone(), treatment.begun, treatment.as_hounsfield),
     )
     dataset = frames.first.dataset
     series = "" if dataset is None or encoded.format != "dicom" else text(dataset, "SeriesInstanceUID")
@@ -262,4 +262,4 @@ def _not_a_ct_slice(path: Path, limits: Limits) -> bool:
     if formats.sniff(data) != "dicom":
         return False
     dataset = read_dicom(data, limits=limits)
-    return text(dataset, "SOPClassUID") != CTImageStorage or is_localizer(dataset)
+    return text(dataset, "SOPClassUID") not in (CTImageStorage, *MULTI_FRAME_CT) or is_localizer(dataset)

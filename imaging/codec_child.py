@@ -38,7 +38,11 @@ class Gone(Exception):
 
 
 class Worker:
-    """One process and the socket to it; used by one thread at a time."""
+    """One process and the socket to it; used by one thread at a time.
+
+    Raises:
+        OSError: no process can be started, as where there are too many.
+    """
 
     def __init__(self, modules: Sequence[str], folders: Sequence[Path]) -> None:
         self._modules = tuple(modules)
@@ -51,7 +55,8 @@ class Worker:
             "OMP_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "1",
         }
-        with theirs:
+        with contextlib.ExitStack() as unless_it_starts, theirs:
+            unless_it_starts.callback(self._connection.close)
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
                 [sys.executable, "-P", "-m", "imaging.codec_worker", *modules],
                 env=environment,
@@ -60,6 +65,7 @@ class Worker:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
+            unless_it_starts.pop_all()
         self._ready = False
 
     @property
@@ -68,8 +74,8 @@ class Worker:
         return self._process.pid
 
     def is_alive(self) -> bool:
-        """Whether the process has not ended yet."""
-        return self._process.poll() is None
+        """Whether it can be called: the process has not ended, and nobody has ended it."""
+        return self._connection.fileno() >= 0 and self._process.poll() is None
 
     def call(
         self, head: dict[str, Any], arguments: Sequence[Value], *, seconds: float, max_bytes: int
@@ -107,7 +113,10 @@ class Worker:
         return self.kill()
 
     def kill(self) -> int:
-        """Ends the process now; the exit status."""
+        """Ends the process now; the exit status, which it will have where the kernel takes its time."""
         self._connection.close()
         self._process.kill()
-        return self._process.wait(_END_SECONDS)
+        try:
+            return self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL

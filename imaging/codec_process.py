@@ -107,7 +107,7 @@ class CodecProcesses:
             NotAnImage: the function crashed, took too long or too much memory, or raised an unexpected exception.
             ImagingError: what the function raised, of the same class and message.
             ValueError: a function that is in none of the modules.
-            RuntimeError: no worker can be started, which has nothing to do with the arguments.
+            RuntimeError, OSError: no worker can be started, which has nothing to do with the arguments.
         """
         module, name = function.__module__, function.__qualname__
         if module not in self._modules or "." in name:
@@ -242,6 +242,11 @@ def configure(*, workers: int, seconds: float) -> None:
             return
         before, _shared = _shared, CodecProcesses(workers=workers, seconds=seconds)
     before.close()
+
+
+def seconds() -> float:
+    """How long one call may take in this process."""
+    return _current().seconds
 
 
 def start() -> None:

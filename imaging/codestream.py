@@ -191,4 +191,4 @@ def _check_end(data: bytes) -> None:
     if not content.endswith(_END) and content[-3:-1] != _END:
         raise NotAnImage("the compressed pixel data have no end marker: they are truncated or overwritten")
     if _ANOTHER.search(data):
-        raise UnsuitableImage("the compressed pixel data hold several images, although NumberOfFrames is 1")
+        raise UnsuitableImage("the compressed pixel data hold several images where there should be one frame")

@@ -11,7 +11,8 @@ Decisions, each tested:
 - Sign: JPEG, JPEG-LS and RLE carry none. Under PixelRepresentation 1 their samples are two's complement, of `precision`
   bits or, where no sample has more, of BitsStored. JPEG 2000 states its sign; where it contradicts PixelRepresentation
   the same bits are read the other way, as such files mean it, if the compression is reversible; else it is refused.
-- Offset tables are not needed for one frame and therefore not believed: all fragments together are the frame.
+- Offset tables are not needed for one frame and therefore not believed: all fragments together are the frame. Several
+  frames are told apart by `imaging.encapsulated_frames`, and each is then read as if it were the only one.
 - What cannot be known: no codec here has a checksum. A stream whose header, structure, end marker, size and range are
   right may still hold changed bits in between.
 """
@@ -19,6 +20,7 @@ Decisions, each tested:
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,9 @@ from imaging import codec_process, native_codecs
 from imaging.codestream import JPEG_LOSSLESS, JPEG_LS, Codestream, bare_codestream, read_jpeg, read_jpeg2000, read_rle
 from imaging.dicom_attributes import integer, text
 from imaging.encapsulated import join_fragments
+from imaging.encapsulated_frames import split_frames
 from imaging.errors import NotAnImage, UnsuitableImage
+from imaging.frame_errors import naming_frame
 from imaging.pixel_encoding import PixelEncoding, native_values
 
 log = logging.getLogger(__name__)
@@ -69,15 +73,16 @@ _BITS = {JPEGBaseline8Bit: (8,), JPEGExtended12Bit: (8, 12)}
 """Sample precisions that a syntax has; the others have up to 16 bits."""
 
 
-def codestream_of(dataset: Dataset) -> tuple[bytes, Codestream]:
-    """The compressed frame of a data set and what its header states.
+def codestreams_of(dataset: Dataset, *, frames: int) -> list[tuple[bytes, Codestream]]:
+    """The compressed frames of a data set, in order, and what the header of each states.
 
     Args:
-        dataset: single-frame, in one of `COMPRESSED_SYNTAXES`.
+        dataset: in one of `COMPRESSED_SYNTAXES`.
+        frames: how many it has.
 
     Raises:
-        NotAnImage: the pixel data are not encapsulated, or no stream of this transfer syntax.
-        UnsuitableImage: several images in one.
+        NotAnImage: the pixel data are not encapsulated, not as many frames, or no streams of this transfer syntax.
+        UnsuitableImage: several images in one frame.
         UnsupportedFormat: a variant of the codec that is not read.
     """
     element = dataset["PixelData"]
@@ -85,7 +90,16 @@ def codestream_of(dataset: Dataset) -> tuple[bytes, Codestream]:
         raise NotAnImage("PixelData is empty: the file is damaged")
     if not element.is_undefined_length:
         raise NotAnImage("PixelData is not encapsulated although the transfer syntax is compressed")
-    data = join_fragments(element.value)
+    if frames == 1:
+        return [_read(dataset, join_fragments(element.value))]
+    found = []
+    for number, data in enumerate(split_frames(element.value, frames), start=1):
+        with naming_frame(number):
+            found.append(_read(dataset, data))
+    return found
+
+
+def _read(dataset: Dataset, data: bytes) -> tuple[bytes, Codestream]:
     syntax = UID(text(dataset.file_meta, "TransferSyntaxUID"))
     if syntax == RLELossless:
         rows, columns, bits = (integer(dataset, keyword) for keyword in ("Rows", "Columns", "BitsAllocated"))
@@ -100,25 +114,46 @@ def codestream_of(dataset: Dataset) -> tuple[bytes, Codestream]:
     return data, header
 
 
-def decode_compressed(dataset: Dataset, shape: tuple[int, int], encoding: PixelEncoding) -> NDArray[Any]:
-    """The stored values of a compressed frame.
+def decode_compressed(dataset: Dataset, shape: tuple[int, ...], encoding: PixelEncoding) -> NDArray[Any]:
+    """The stored values of compressed frames.
 
     Args:
-        dataset: as for `codestream_of`; its size and bits were checked.
-        shape: Rows and Columns, small enough to be decoded.
+        dataset: as for `codestreams_of`; its size and bits were checked.
+        shape: (H, W) of one frame, (N, H, W) of several, small enough to be decoded.
         encoding: of the data set.
 
     Returns:
-        (H, W) in `encoding.dtype`, each within `encoding.low .. encoding.high`.
+        `shape` in `encoding.dtype`, each within `encoding.low .. encoding.high`.
 
     Raises:
         UnsuitableImage: the codestream contradicts the data set.
         NotAnImage: it cannot be decoded, or to values that BitsStored cannot hold.
         UnsupportedFormat: a variant of the codec that is not read.
     """
-    data, header = codestream_of(dataset)
     syntax = UID(text(dataset.file_meta, "TransferSyntaxUID"))
-    _check_agreement(header, shape, encoding, syntax)
+    if len(shape) == 2:  # noqa: PLR2004 - H, W
+        ((data, header),) = codestreams_of(dataset, frames=1)
+        _check_agreement(header, (shape[0], shape[1]), encoding, syntax)
+        return _decode_frame(data, header, encoding, syntax)
+    streams = codestreams_of(dataset, frames=shape[0])
+    for number, (_, header) in enumerate(streams, start=1):
+        with naming_frame(number):
+            _check_agreement(header, (shape[1], shape[2]), encoding, syntax)
+    stack = np.empty(shape, encoding.dtype)
+    began = time.monotonic()
+    for index, (data, header) in enumerate(streams):
+        # one file gets the time of one call, so that its frames together do not hold a thread for minutes
+        if time.monotonic() - began > codec_process.seconds():
+            raise NotAnImage(
+                f"the image could not be decoded: {index} of {shape[0]} frames took longer than the"
+                f" {codec_process.seconds():g} s that one file may take"
+            )
+        with naming_frame(index + 1):
+            stack[index] = _decode_frame(data, header, encoding, syntax)
+    return stack
+
+
+def _decode_frame(data: bytes, header: Codestream, encoding: PixelEncoding, syntax: UID) -> NDArray[Any]:
     samples = _decoded(data, header, syntax)
     if syntax == RLELossless:  # it holds native words, byte for byte, whose unused bits may hold anything
         return native_values(samples, encoding)

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pydicom import Dataset
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filereader import read_dataset
@@ -45,11 +46,15 @@ MAX_READS = 4 * MAX_ELEMENTS
 MAX_ELEMENT_BYTES = 1 << 20
 """Of an element that is converted to Python objects (sequences, numbers, text), for the same reason."""
 
+FRAME_BYTES = 1 << 14
+"""Of PerFrameFunctionalGroupsSequence for each frame that is allowed, if that is more; scanners write 2 to 8 KiB."""
+
 # These stay bytes, whatever their size; `max_bytes` of the file bounds them.
 _UNCONVERTED = frozenset({"OB", "OW", "OD", "OF", "OL", "OV", "OB or OW"})
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _FILE_META_GROUP = 0x0002
 _PIXEL_GROUP = 0x7FE0
+_PER_FRAME_GROUPS = 0x52009230
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 # warnings.catch_warnings swaps state of the whole process, so it must not interleave with itself.
@@ -144,8 +149,8 @@ def read_dicom(data: bytes, *, limits: Limits) -> SourceInstance:
         dataset = SourceInstance(io.BytesIO(), elements, None, file_meta, implicit, little)
         dataset.set_original_encoding(implicit, little, elements._character_set)  # noqa: SLF001
         dataset.raw_values = _raw_values(dataset)
-        _convert_all(file_meta)
-        _convert_all(dataset)
+        _convert_all(file_meta, limits)
+        _convert_all(dataset, limits)
     return dataset
 
 
@@ -188,7 +193,7 @@ def _inflate(deflated: bytes, *, max_bytes: int) -> bytes:
     return inflated
 
 
-def _convert_all(root: Dataset) -> None:
+def _convert_all(root: Dataset, limits: Limits) -> None:
     """Converts every standard element of `root` in place, level by level instead of recursively."""
     seen = 0
     level = [root]
@@ -204,7 +209,9 @@ def _convert_all(root: Dataset) -> None:
                     del dataset[tag]
                     continue
                 try:
-                    below += _converted_items(dataset, tag)
+                    below += _converted_items(dataset, tag, limits)
+                except TooLarge:
+                    raise
                 except Exception as error:  # noqa: BLE001 - see pydicom_guard
                     raise NotAnImage(f"element {tag} of the DICOM file cannot be read: {_reason(error)}") from None
         if not below:
@@ -213,17 +220,31 @@ def _convert_all(root: Dataset) -> None:
     raise NotAnImage(f"the DICOM file nests sequences more than {MAX_DEPTH} deep")
 
 
-def _converted_items(dataset: Dataset, tag: BaseTag) -> list[Dataset]:
+def _converted_items(dataset: Dataset, tag: BaseTag, limits: Limits) -> list[Dataset]:
     """Converts one element; the items when it is a sequence."""
     raw = dataset.get_item(tag)
     if isinstance(raw, RawDataElement) and raw.value is not None and tag.group != _PIXEL_GROUP:
         size = len(raw.value)
         if size < raw.length != UNDEFINED_LENGTH:
             raise NotAnImage(f"it has {size} of {raw.length} bytes, so the file is truncated; send the whole file")
-        if size > MAX_ELEMENT_BYTES and raw.VR not in _UNCONVERTED:
+        if tag == _PER_FRAME_GROUPS:
+            _check_frame_bytes(size, limits)
+        elif size > MAX_ELEMENT_BYTES and raw.VR not in _UNCONVERTED:
             raise NotAnImage(f"it has {size} bytes, and {MAX_ELEMENT_BYTES} are allowed outside of pixel data")
     element = dataset[tag]
+    if element.VR != "SQ" and dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ":
+        raise NotAnImage("it must be a sequence of items, and is none")
     return list(element.value) if element.VR == "SQ" else []
+
+
+def _check_frame_bytes(size: int, limits: Limits) -> None:
+    allowed = max(MAX_ELEMENT_BYTES, FRAME_BYTES * limits.max_frames)
+    if size > allowed:
+        raise TooLarge(
+            f"the functional groups of the frames have {size} bytes, and {allowed} are allowed for {limits.max_frames}"
+            " frames; send instances of fewer frames",
+            limit="max_frames",
+        )
 
 
 def _reason(error: Exception) -> str:

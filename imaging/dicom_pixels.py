@@ -2,6 +2,7 @@
 
     Dataset --(a CT image?)--(one frame?)--(attributes agree?)--native, or compressed_pixels--> stored --Rescale--> HU
             UnsuitableImage  UnsupportedFormat  UnsuitableImage TooLarge  NotAnImage
+    multi-frame data sets: `imaging.enhanced_ct`, which does the same frame by frame with the parts below
     stored values --stored_values_to_bytes--> little-endian PixelData
 
 Decisions, each tested:
@@ -10,48 +11,41 @@ Decisions, each tested:
   which only says whether low values are shown white (PS3.3 C.7.6.3.1.2 and C.11.1).
 - Rescale: both RescaleSlope and RescaleIntercept are required (type 1 in the CT Image module, PS3.3 C.8.2.1). Without
   one of them, or with a RescaleType other than HU or with a ModalityLUTSequence, the values have no known unit.
-- Unused high bits may hold anything (PS3.5 8.1.1): they are cut off, and signed values are extended from the sign bit.
 - Padding is what PixelPaddingValue (and RangeLimit) declare, compared with stored values. A value written under the
   other sign is taken as the same 16 bits. Scanners also fill the outside of the field of view without declaring it
   (-2000, -2048, -3024 HU all occur): the lowest value of an image is padding too if it is at most
   `UNDECLARED_PADDING_HU`.
-- Bytes after the last pixel are ignored, and logged when they are more than padding to even length.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.config import IGNORE
 from pydicom.uid import (
     UID,
     CTImageStorage,
-    DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
     LegacyConvertedEnhancedCTImageStorage,
 )
 
-from imaging.compressed_pixels import COMPRESSED_SYNTAXES, decode_compressed
 from imaging.dicom_attributes import decimals, integer, text, values
 from imaging.dicom_file import SourceInstance, read_dicom
-from imaging.errors import NotAnImage, UnsuitableImage, UnsupportedFormat
+from imaging.errors import UnsuitableImage
 from imaging.hounsfield import UNDECLARED_PADDING_HU, check_reach, undeclared_padding
 from imaging.image import AIR_HU, Image, Rescale
 from imaging.limits import check_pixels
 from imaging.pixel_encoding import (
     SIGNED_16,
     PixelEncoding,
-    native_values,
     pixel_encoding,
     stored_range,
     stored_values_to_bytes,
 )
+from imaging.stored_values import stored_values
 
 __all__ = [
     "SIGNED_16",
@@ -66,11 +60,8 @@ __all__ = [
     "stored_values_to_bytes",
 ]
 
-log = logging.getLogger(__name__)
-
-NATIVE_SYNTAXES = frozenset(
-    {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
-)
+MULTI_FRAME_CT = frozenset({EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage})
+"""What `imaging.enhanced_ct` reads."""
 
 _SIGN_BIT_16 = 1 << 15
 
@@ -92,20 +83,26 @@ def image_from_dataset(dataset: SourceInstance, *, max_pixels: int) -> Image:
         NotAnImage: fewer bytes than the attributes promise, or compressed ones that cannot be decoded.
     """
     _check_is_ct_image(dataset)
-    syntax = _transfer_syntax(dataset)
     encoding = pixel_encoding(dataset)
-    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
-    if rows < 1 or columns < 1:
-        raise UnsuitableImage(f"Rows {rows} and Columns {columns} must both be at least 1")
-    check_pixels(rows, columns, max_pixels=max_pixels)
-    rescale = _rescale(dataset)
+    shape = rows_and_columns(dataset)
+    check_pixels(*shape, max_pixels=max_pixels)
+    rescale = rescale_of(dataset)
     check_reach(rescale, encoding.low, encoding.high)
     declared = padding_range(dataset)
-    spacing = _spacing(dataset)
-    if syntax in NATIVE_SYNTAXES:
-        stored = _stored_values(dataset, (rows, columns), encoding, big_endian=syntax == ExplicitVRBigEndian)
-    else:
-        stored = decode_compressed(dataset, (rows, columns), encoding)
+    spacing = spacing_of(dataset)
+    stored = stored_values(dataset, shape, encoding)
+    return image_of(stored, rescale, declared, spacing=spacing, dataset=dataset)
+
+
+def image_of(
+    stored: NDArray[Any],
+    rescale: Rescale,
+    declared: tuple[int, int] | None,
+    *,
+    spacing: tuple[float, float] | None,
+    dataset: SourceInstance,
+) -> Image:
+    """One frame, (H, W) stored values, as an image in HU; `declared` is what `padding_range` gives."""
     pixels = rescale.to_physical(stored)
     padding = _padding_mask(stored, pixels, declared)
     if padding is not None:
@@ -145,25 +142,40 @@ def padding_range(dataset: Dataset) -> tuple[int, int] | None:
 
 def _check_is_ct_image(dataset: Dataset) -> None:
     sop_class = text(dataset, "SOPClassUID")
-    named = UID(sop_class).name if sop_class else "missing"
+    check_holds_pixels(dataset)
+    modality = text(dataset, "Modality")
+    if sop_class in MULTI_FRAME_CT:
+        raise UnsuitableImage(f"{UID(sop_class).name} is multi-frame, and a single frame is needed here")
+    if sop_class != CTImageStorage or modality != "CT":
+        named = UID(sop_class, validation_mode=IGNORE).name if sop_class else "missing"
+        raise UnsuitableImage(
+            f"the DICOM file is no CT image: its Modality is {modality[:16]!r} and its SOP class is {named[:64]};"
+            " Modality CT and CT Image Storage or Enhanced CT Image Storage are needed"
+        )
+    frames = integer(dataset, "NumberOfFrames", missing=1)
+    if frames != 1:
+        raise UnsuitableImage(
+            f"NumberOfFrames is {frames}, and CT Image Storage has one frame (PS3.3 A.3), since all of its frames would"
+            " lie at the same place; send single frames, or Enhanced CT Image Storage"
+        )
+    if is_localizer(dataset):
+        raise UnsuitableImage("the image is a localizer (ImageType value 3), a projection whose values are not HU")
+    check_monochrome(dataset)
+
+
+def check_holds_pixels(dataset: Dataset) -> None:
+    """Raises UnsuitableImage when there is no PixelData."""
+    sop_class = text(dataset, "SOPClassUID")
     if "PixelData" not in dataset:
+        named = UID(sop_class, validation_mode=IGNORE).name if sop_class else "missing"
         raise UnsuitableImage(
             f"the DICOM file holds no pixel data (its SOP class is {named}): it is no image, or its end is missing;"
             " send the whole file of a CT image"
         )
-    if sop_class in (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage):
-        raise UnsuitableImage(f"{named} is multi-frame, which is not supported yet; send single-frame CT images")
-    modality = text(dataset, "Modality")
-    if sop_class != CTImageStorage or modality != "CT":
-        raise UnsuitableImage(
-            f"the DICOM file is no CT image: its Modality is {modality[:16]!r} and its SOP class is {named[:64]};"
-            " Modality CT and CT Image Storage are needed"
-        )
-    frames = integer(dataset, "NumberOfFrames", missing=1)
-    if frames != 1:
-        raise UnsuitableImage(f"NumberOfFrames is {frames}; multi-frame is not supported yet, send single frames")
-    if is_localizer(dataset):
-        raise UnsuitableImage("the image is a localizer (ImageType value 3), a projection whose values are not HU")
+
+
+def check_monochrome(dataset: Dataset) -> None:
+    """Raises UnsuitableImage unless pixels are one gray value each."""
     samples = integer(dataset, "SamplesPerPixel", missing=1)
     photometric = text(dataset, "PhotometricInterpretation")
     if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -173,20 +185,24 @@ def _check_is_ct_image(dataset: Dataset) -> None:
         )
 
 
-def _transfer_syntax(dataset: Dataset) -> UID:
-    file_meta = getattr(dataset, "file_meta", None)
-    syntax = UID(text(file_meta, "TransferSyntaxUID")) if file_meta is not None else UID("")
-    if not syntax:
-        raise NotAnImage("the data set has no TransferSyntaxUID (0002,0010), so its encoding is unknown")
-    if syntax not in NATIVE_SYNTAXES and syntax not in COMPRESSED_SYNTAXES:
-        raise UnsupportedFormat(
-            f"the transfer syntax is {syntax.name}, which is not read; send the image uncompressed (Explicit VR Little"
-            " Endian) or as JPEG Lossless, JPEG-LS, JPEG 2000 or RLE"
-        )
-    return syntax
+def rows_and_columns(dataset: Dataset) -> tuple[int, int]:
+    """Rows and Columns, both at least 1.
+
+    Raises:
+        UnsuitableImage: they are not, or missing.
+    """
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
+    if rows < 1 or columns < 1:
+        raise UnsuitableImage(f"Rows {rows} and Columns {columns} must both be at least 1")
+    return rows, columns
 
 
-def _rescale(dataset: Dataset) -> Rescale:
+def rescale_of(dataset: Dataset) -> Rescale:
+    """From stored values to HU, by the attributes of an image or of an item of PixelValueTransformationSequence.
+
+    Raises:
+        UnsuitableImage: they are missing, or lead to something else than HU.
+    """
     if "ModalityLUTSequence" in dataset:
         raise UnsuitableImage("a ModalityLUTSequence maps the stored values; a CT image has a linear rescale to HU")
     rescale_type = "\\".join(str(value).strip() for value in values(dataset, "RescaleType"))
@@ -202,40 +218,18 @@ def _required_decimal(dataset: Dataset, keyword: str) -> float:
     return number[0]
 
 
-def _spacing(dataset: Dataset) -> tuple[float, float] | None:
+def spacing_of(dataset: Dataset) -> tuple[float, float] | None:
+    """PixelSpacing in mm, of an image or of an item of PixelMeasuresSequence; None where it is missing or empty.
+
+    Raises:
+        UnsuitableImage: not two positive numbers.
+    """
     spacing = decimals(dataset, "PixelSpacing", count=2)
     if not spacing:
         return None
     if min(spacing) <= 0:
         raise UnsuitableImage(f"PixelSpacing is {spacing[0]} x {spacing[1]} mm; both numbers must be positive")
     return spacing[0], spacing[1]
-
-
-def _stored_values(
-    dataset: Dataset, shape: tuple[int, int], encoding: PixelEncoding, *, big_endian: bool
-) -> NDArray[Any]:
-    element = dataset["PixelData"]
-    data = element.value
-    if not isinstance(data, bytes) or element.is_undefined_length:
-        raise NotAnImage("PixelData is empty, or encapsulated although the transfer syntax is uncompressed")
-    size = encoding.bits_allocated // 8
-    expected = shape[0] * shape[1] * size
-    # 8-bit pixels in 16-bit words (OW) are swapped in pairs when big-endian, so the last word must be whole
-    words = big_endian and size == 1 and element.VR != "OB"
-    needed = expected + (expected % 2 if words else 0)
-    if len(data) < needed:
-        raise NotAnImage(
-            f"PixelData has {len(data)} bytes, but Rows {shape[0]} x Columns {shape[1]} x {size} needs {needed}:"
-            " the file is truncated"
-        )
-    if len(data) > expected + expected % 2:
-        log.warning("ignored %d bytes after the last pixel of a DICOM image", len(data) - expected)
-    if words:
-        pairs = np.frombuffer(data, np.uint8, count=needed).reshape(-1, 2)
-        raw = pairs[:, ::-1].reshape(-1)[:expected]
-    else:
-        raw = np.frombuffer(data, np.dtype(f"{'>' if big_endian else '<'}u{size}"), count=expected // size)
-    return native_values(raw.reshape(shape), encoding)
 
 
 def _padding_mask(

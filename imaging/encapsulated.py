@@ -4,6 +4,7 @@
                                                                            NotAnImage
 
 Offset tables say where frames begin. One frame begins at the beginning, so they are skipped, whatever they hold.
+Several frames are told apart by `imaging.encapsulated_frames`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from imaging.errors import NotAnImage
 _HEADER = struct.Struct("<HHI")
 _GROUP, _ITEM, _DELIMITER = 0xFFFE, 0xE000, 0xE0DD
 
+MAX_ITEMS = 1 << 16
+"""Of one file. Encoders write one fragment per frame, some one per 64 KiB; bounds the memory of many empty ones."""
+
 
 def join_fragments(data: bytes) -> bytes:
     """All fragments in the order of the file, as one frame; empty ones add nothing.
@@ -23,9 +27,24 @@ def join_fragments(data: bytes) -> bytes:
         data: the value of PixelData with undefined length, from the item of the offset table on.
 
     Raises:
-        NotAnImage: no items, items that reach beyond the end, or no compressed byte in them.
+        NotAnImage: as `read_items`, or no compressed byte in the fragments.
     """
-    fragments: list[memoryview] = []
+    fragments = [content for _, content in read_items(data)[1:]]
+    if not any(len(fragment) for fragment in fragments):
+        raise NotAnImage("the compressed PixelData hold no fragment with data after the offset table")
+    return b"".join(fragments)
+
+
+def read_items(data: bytes) -> list[tuple[int, memoryview]]:
+    """Position and content of each item, the offset table first.
+
+    Args:
+        data: as `join_fragments`; the position of an item is where its tag begins.
+
+    Raises:
+        NotAnImage: no items, more than `MAX_ITEMS`, or items that reach beyond the end.
+    """
+    items: list[tuple[int, memoryview]] = []
     view = memoryview(data)
     position = 0
     while position + _HEADER.size <= len(data):
@@ -34,14 +53,14 @@ def join_fragments(data: bytes) -> bytes:
             raise NotAnImage("the compressed PixelData are no sequence of items (PS3.5 A.4): the file is damaged")
         if element == _DELIMITER:
             break
-        position += _HEADER.size
+        start, position = position, position + _HEADER.size
         if position + length > len(data):
             raise NotAnImage(
                 f"a fragment of the compressed PixelData states {length} bytes and {len(data) - position} are left:"
                 " the file is truncated"
             )
-        fragments.append(view[position : position + length])
+        if len(items) == MAX_ITEMS:
+            raise NotAnImage(f"the compressed PixelData have more than {MAX_ITEMS} fragments, far more than any image")
+        items.append((start, view[position : position + length]))
         position += length
-    if not any(len(fragment) for fragment in fragments[1:]):
-        raise NotAnImage("the compressed PixelData hold no fragment with data after the offset table")
-    return b"".join(fragments[1:])
+    return items

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from imaging.dicom_file import looks_like_dicom, read_dicom
 from imaging.dicom_pixels import image_from_dataset
+from imaging.enhanced_ct import frames_from_dataset, is_multi_frame_ct
 from imaging.errors import ImagingError, NotAnImage, UnsuitableImage, UnsupportedFormat
 from imaging.frames import Frames
 from imaging.hounsfield import check_reach, undeclared_padding
@@ -109,7 +110,10 @@ def decode(data: bytes, *, limits: Limits, rescale: Rescale | None = None) -> Fr
             raise UnsuitableImage(
                 "a DICOM image has a rescale of its own; leave rescale_slope and rescale_intercept out"
             )
-        return Frames((image_from_dataset(read_dicom(data, limits=limits), max_pixels=limits.max_pixels),))
+        dataset = read_dicom(data, limits=limits)
+        if is_multi_frame_ct(dataset):
+            return Frames(frames_from_dataset(dataset, limits=limits))
+        return Frames((image_from_dataset(dataset, max_pixels=limits.max_pixels),))
     tiff: TiffAttributes | None = None
     notes: tuple[str, ...] = ()
     if kind == "tiff":

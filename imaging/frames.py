@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imaging.image import Format, Image, Unit
 from imaging.tiff import TiffAttributes
 
@@ -61,6 +64,20 @@ class Frames:
     def unit(self) -> Unit:
         """Of all images."""
         return self.first.unit
+
+    @property
+    def spacing(self) -> tuple[float, float] | None:
+        """(between rows, between columns) in mm, or None when it is unknown or not that of all images."""
+        spacings = {image.spacing for image in self.images}
+        return self.first.spacing if len(spacings) == 1 else None
+
+    @property
+    def padding(self) -> NDArray[np.bool_] | None:
+        """(N, H, W), True where a stored value is no measurement, or None when every one is."""
+        masks = [image.padding for image in self.images]
+        if all(mask is None for mask in masks):
+            return None
+        return np.stack([np.zeros(self.shape, np.bool_) if mask is None else mask for mask in masks])
 
     @property
     def shape(self) -> tuple[int, int]:

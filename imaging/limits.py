@@ -60,22 +60,22 @@ def check_unpacked(size: int, *, max_bytes: int) -> None:
         )
 
 
-def check_frames(count: int, height: int, width: int, *, itemsize: int, limits: Limits) -> None:
+def check_frames(
+    count: int, height: int, width: int, *, itemsize: int, limits: Limits, instead: str = "send it in parts"
+) -> None:
     """Raises TooLarge when a file of so many frames of that size is not allowed.
 
     One image is bounded by `max_pixels`; several also by `max_bytes`, since all are in memory at once: as float32, or
-    as stored where a value has more bytes (`itemsize`).
+    as stored where a value has more bytes (`itemsize`). `instead` says what to do.
     """
     if count > limits.max_frames:
         allowed = "one is" if limits.max_frames == 1 else f"{limits.max_frames} are"
-        raise TooLarge(
-            f"the file has {count} frames and at most {allowed} allowed; send it in parts", limit="max_frames"
-        )
+        raise TooLarge(f"the file has {count} frames and at most {allowed} allowed; {instead}", limit="max_frames")
     check_pixels(height, width, max_pixels=limits.max_pixels)
     total = count * height * width * max(itemsize, FLOAT_BYTES)
     if count > 1 and total > limits.max_bytes:
         raise TooLarge(
             f"the file has {count} frames of {height} x {width} pixels = {total} bytes in memory, and at most"
-            f" {limits.max_bytes} are allowed; send it in parts",
+            f" {limits.max_bytes} are allowed; {instead}",
             limit="max_bytes",
         )

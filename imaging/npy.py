@@ -26,8 +26,11 @@ from imaging.limits import Limits, check_frames
 MAGIC = b"\x93NUMPY"
 
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # size of the header's length field, by major version
-_MAX_HEADER = 10_000
-"""NumPy's own limit, against literals that take long to parse; a header of a 2-D array has about 100 bytes."""
+_MAX_HEADER = 1000
+"""A header of a 2-D array has about 100 bytes. In NumPy's own limit, 10 000, a number may have more digits than Python
+writes into a message (4300)."""
+_MAX_SIDE = 2**63 - 1
+"""NumPy's own limit."""
 _IMAGE, _STACK = 2, 3  # dimensions
 MAX_CHANNELS = 4
 """RGB with alpha."""
@@ -104,8 +107,8 @@ def _dtype(descr: object) -> np.dtype[Any]:
 
 
 def _shape(shape: object) -> tuple[int, ...]:
-    if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
-        raise NotAnImage("the header of the NPY file has no shape of whole numbers")
+    if not isinstance(shape, tuple) or not all(type(side) is int and 0 <= side <= _MAX_SIDE for side in shape):
+        raise NotAnImage("the header of the NPY file has no shape of whole numbers below 2^63")
     shown = str(shape)[:64]
     if len(shape) not in (_IMAGE, _STACK) or 0 in shape:
         raise UnsuitableImage(

@@ -19,7 +19,7 @@ import structlog
 
 from service.errors import InvalidKeysFile
 from service.keys import KeyRing, parse_keys
-from service.telemetry import Instruments
+from service.telemetry import Instruments, log_defect
 
 MAX_FILE_BYTES = 1 << 20
 """A thousand keys with long comments fit; anything larger is another file."""
@@ -66,7 +66,11 @@ class KeysFile:
         """Refreshes for ever, on a thread, since the file may lie on a network."""
         while True:
             await asyncio.sleep(REREAD_SECONDS)
-            await asyncio.to_thread(self.refresh)
+            try:
+                await asyncio.to_thread(self.refresh)
+            except Exception as error:  # noqa: BLE001 - no thread, say: were this the end, removed keys would work on
+                log_defect(error)
+                self._instruments.api_keys_stale.set(1)
 
 
 def read_keys(path: Path) -> KeyRing:
@@ -93,14 +97,16 @@ def read_keys_text(path: Path) -> str:
     may not write it, because whoever can add a line lets himself in.
 
     Raises:
-        InvalidKeysFile: it is not there, may not be read, may be written by everybody, is too large or not UTF-8.
+        InvalidKeysFile: it is not there, no regular file, may not be read, may be written by everybody, is too large or
+            not UTF-8.
     """
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # looked at before it is opened, since opening a pipe waits for its writer
+            raise InvalidKeysFile(f"keys file {path}: it is no regular file, which could be read again and again")
+        if mode & stat.S_IWOTH:
+            raise InvalidKeysFile(f"keys file {path}: everybody may write it and so add keys; run: chmod o-w {path}")
         with path.open("rb") as file:
-            if stat.S_IMODE(path.stat().st_mode) & stat.S_IWOTH:
-                raise InvalidKeysFile(
-                    f"keys file {path}: everybody may write it and so add keys; run: chmod o-w {path}"
-                )
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InvalidKeysFile(f"keys file {path}: {error.strerror or 'cannot be read'}") from None

@@ -16,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging import formats
+from imaging.enhanced_ct import is_multi_frame_ct
 from imaging.formats import HU_IN_PNG, Frames
 from imaging.image import Format, Image, Rescale
 from model_store.store import ModelVersion
 from service.dicom import rules
-from service.dicom.derive import derive, write_instance
+from service.dicom.derive import derive
+from service.dicom.derived_instance import write_instance
+from service.dicom.enhanced import derive_frames
 from service.dicom.identity import MANUFACTURER, Derivation, program_version
 from service.errors import ModelFailed
 from service.settings import SiteConventions
@@ -157,7 +160,7 @@ def encode(
     elif wanted == "npy":
         made = Encoded(formats.encode_npy(pixels), "npy", rescale=UNCHANGED)
     elif wanted == "tiff":
-        made = Encoded(formats.encode_tiff(pixels, spacing=frames.first.spacing), "tiff", rescale=UNCHANGED)
+        made = Encoded(formats.encode_tiff(pixels, spacing=frames.spacing), "tiff", rescale=UNCHANGED)
     else:
         (plane,) = pixels
         rescale = HU_IN_PNG if frames.unit == "HU" else RELATIVE_IN_PNG
@@ -172,21 +175,33 @@ def _derived(
     conventions: SiteConventions,
     series: SeriesContext,
 ) -> Encoded:
-    """The one image of a DICOM file as a derived instance."""
-    (image,), (plane,) = frames.images, pixels
-    if image.dataset is None:
-        raise ValueError(f"a {image.format} image has no DICOM data set to derive from")
-    derived = derive(
-        image,
-        plane,
-        derivation,
-        conventions,
-        now=series.now,
-        series_begun=series.begun,
-        as_hounsfield=series.as_hounsfield,
-    )
-    rules.check(image.dataset, derived.dataset, padding=image.padding)
-    data = write_instance(derived, image.dataset)
+    """The images of a DICOM file as one derived instance."""
+    source = frames.first.dataset
+    if source is None:
+        raise ValueError(f"a {frames.format} image has no DICOM data set to derive from")
+    if is_multi_frame_ct(source):
+        derived = derive_frames(
+            frames.images,
+            pixels,
+            derivation,
+            conventions,
+            now=series.now,
+            series_begun=series.begun,
+            as_hounsfield=series.as_hounsfield,
+        )
+    else:
+        (image,), (plane,) = frames.images, pixels
+        derived = derive(
+            image,
+            plane,
+            derivation,
+            conventions,
+            now=series.now,
+            series_begun=series.begun,
+            as_hounsfield=series.as_hounsfield,
+        )
+    rules.check(source, derived.dataset, padding=frames.padding)
+    data = write_instance(derived, source)
     made = derived.pixels
     return Encoded(data, "dicom", reencoded=made.reencoded, clipped=made.clipped, notes=derived.notes)
 

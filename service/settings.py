@@ -130,9 +130,9 @@ class Settings(BaseSettings):
     )
     max_frames: Annotated[int, Field(ge=1)] = Field(
         default=64,
-        description="Images in one file (TIFF pages, NPY stacks). All of one file, as float32, must also fit"
-        " `max_upload_bytes`: 40 of 512x512. Without a GPU the model takes 0.1 to 1 s for each, and `request_timeout`"
-        " is for all of them.",
+        description="Images in one file (Enhanced CT, TIFF pages, NPY stacks). All of one file, as float32, must also"
+        " fit `max_upload_bytes`: 40 of 512x512. Without a GPU the model takes 0.1 to 1 s for each, and"
+        " `request_timeout` is for all of them.",
     )
     max_requests: Annotated[int, Field(ge=1)] = Field(
         default=48,

@@ -3,6 +3,7 @@
     tiny_export(kind) -> staged folder + ManifestDraft      tiny_store(kind) -> a fresh ModelStore that holds it
     tiny_draft(kind, field=...) -> another draft for it     tiny_answer(kind, batch) -> what it must answer, by numpy
     write_dicom(folder, patient=..., seed=...) -> a folder of DICOM files, one series
+    enhanced.enhanced_ct(stored, ...) -> a multi-frame data set; see `enhanced_ct.py` beside this file
 
 The functions behind the fixtures are module-level, so that their signatures and docstrings can be read in one place.
 """
@@ -10,11 +11,14 @@ The functions behind the fixtures are module-level, so that their signatures and
 from __future__ import annotations
 
 import datetime as dt
+import runpy
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -26,6 +30,10 @@ from model_store.publishing import Verifier
 from model_store.restorer import import_tensorflow
 from model_store.store import ModelStore
 from model_store.verify import verify_in_fresh_process
+
+# A busy machine takes longer for an example than Hypothesis allows (0.2 s), which is no defect.
+hypothesis.settings.register_profile("clearslice", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("clearslice")
 
 Kind = Literal["identity", "smooth", "offset"]
 Unit = Literal["HU", "relative"]
@@ -217,3 +225,9 @@ def write_phantom_series(folder: Path, *, patient: str, seed: int, slices: int =
 def write_dicom() -> Callable[..., None]:
     """`write_phantom_series`, for tests in other modules."""
     return write_phantom_series
+
+
+@pytest.fixture(scope="session")
+def enhanced() -> types.SimpleNamespace:
+    """The functions of `enhanced_ct.py`, for tests in other modules."""
+    return types.SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("enhanced_ct.py"))))

@@ -15,7 +15,7 @@ import typer
 from clearslice.commands.serve import Device, Precision
 
 if TYPE_CHECKING:
-    from clearslice.offline import Outcome, Recipe
+    from clearslice.offline import Outcome, Treatment
 
 
 def reconstruct(
@@ -47,8 +47,8 @@ def reconstruct(
 
     Folders are searched to the bottom, and OUT mirrors their names. What is no image, or no CT slice, is skipped and
     told. DICOM slices become derived instances: those of one series share one new series. PNG, TIFF and NPY files state
-    no unit, so a CT model needs --rescale-slope and --rescale-intercept for them. TIFF pages and NPY stacks (N, H, W)
-    come back with as many frames, in order; --reference then needs as many too, and metrics are means.
+    no unit, so a CT model needs --rescale-slope and --rescale-intercept for them. Enhanced CT, TIFF pages and NPY
+    stacks (N, H, W) come back with as many frames, in order; --reference then needs as many too, and metrics are means.
     """
     from clearslice import offline
     from clearslice.commands.terminal import expected_errors
@@ -67,27 +67,27 @@ def reconstruct(
     options = {"store": store, "precision": precision, "device": device}
     with expected_errors(offline.WrongPlace, ImagingError, ModelStoreError, ServiceError):
         jobs = offline.plan(source, target)
-        recipe = _recipe(model, strength, (rescale_slope, rescale_intercept), options, overwrite=overwrite)
+        treatment = _treatment(model, strength, (rescale_slope, rescale_intercept), options, overwrite=overwrite)
         truth = None if reference is None else reference.read_bytes()
-    outcomes = _run(jobs, recipe, truth)
+    outcomes = _run(jobs, treatment, truth)
     _sum_up(outcomes)
     single = source.is_file()
     if any(outcome.status == "failed" or (single and outcome.status == "skipped") for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _recipe(
+def _treatment(
     model: str | None,
     strength: float,
     rescale: tuple[float | None, float | None],
     options: dict[str, Any],
     *,
     overwrite: bool,
-) -> Recipe:
+) -> Treatment:
     from datetime import UTC, datetime
 
     from clearslice.commands.serve import read_settings
-    from clearslice.offline import Recipe
+    from clearslice.offline import Treatment
     from imaging.image import Rescale
     from model_store.store import ModelStore
     from service.models import load_by, names_taking
@@ -97,7 +97,7 @@ def _recipe(
     slope, intercept = rescale
     stated = None if slope is None or intercept is None else Rescale(slope, intercept)
     version = models.resolve(models.default_ref() if model is None else model)
-    return Recipe(
+    return Treatment(
         restorer=load_by(settings)(version),
         strength=strength,
         rescale=stated,
@@ -109,20 +109,20 @@ def _recipe(
     )
 
 
-def _run(jobs: list[Any], recipe: Recipe, truth: bytes | None) -> list[Outcome]:
+def _run(jobs: list[Any], treatment: Treatment, truth: bytes | None) -> list[Outcome]:
     from clearslice.commands.terminal import ERRORS, stage_bars
     from clearslice.offline import as_hounsfield, run_job, unequal
 
-    running = recipe.restorer
+    running = treatment.restorer
     ERRORS.print(f"{running.version.ref} in {running.precision} on {running.device}, {len(jobs)} files")
     outcomes = []
     with stage_bars() as advance:
         for number, job in enumerate(jobs, start=1):
-            outcomes.append(run_job(job, recipe, truth))
+            outcomes.append(run_job(job, treatment, truth))
             advance("restoring", number, len(jobs))
         again = unequal(outcomes)
         for number, index in enumerate(again, start=1):
-            outcomes[index] = run_job(jobs[index], as_hounsfield(recipe), truth)
+            outcomes[index] = run_job(jobs[index], as_hounsfield(treatment), truth)
             advance("giving each series one encoding", number, len(again))
     return outcomes
 

@@ -155,7 +155,8 @@ def allowed_names(settings: Settings) -> tuple[str, ...]:
 
 def _without_port(host: str) -> str:
     if host.startswith("["):
-        return host.partition("]")[0].removeprefix("[")
+        address, _, port = host[1:].partition("]")
+        return address if not port or port.startswith(":") else host
     return host.partition(":")[0].removesuffix(".")
 
 

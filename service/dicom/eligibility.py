@@ -3,7 +3,8 @@
     Dataset --(identified)--(one energy)--(not burned in)--(not ours)--> yes
                               DerivationRefused
 
-`imaging.dicom_pixels` has refused what is no CT slice in HU; here stands what must not be derived although it is one.
+`imaging.dicom_pixels` and `imaging.enhanced_ct` have refused what is no CT slice in HU; here stands what must not be
+derived although it is one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import re
 from pydicom import Dataset
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
 
-from imaging.dicom_attributes import text, values
+from imaging.dicom_attributes import integer, text, values
+from imaging.enhanced_ct import frame_type, is_multi_frame_ct
+from imaging.functional_groups import frame_groups
 from service.dicom.identity import device_uid
 from service.errors import DerivationRefused
 from service.settings import SiteConventions, environment_name
@@ -41,8 +44,12 @@ def check_source(source: Dataset, conventions: SiteConventions) -> None:
     for keyword in _NEEDED_UIDS:
         if not _UID.fullmatch(text(source, keyword)):
             raise DerivationRefused(f"{keyword} is missing or no UID; a derived instance must name its source")
-    image_type = [str(value).strip().upper() for value in values(source, "ImageType")]
-    if text(source, "MultienergyCTAcquisition").upper() == "YES" or MULTI_ENERGY_TYPES & set(image_type[3:4]):
+    if text(source, "ConcatenationUID"):
+        raise DerivationRefused(
+            "the instance is one part of a concatenation (ConcatenationUID), whose parts belong together; send them as"
+            " one instance, or as single-frame CT images"
+        )
+    if text(source, "MultienergyCTAcquisition").upper() == "YES" or MULTI_ENERGY_TYPES & _contrasts(source):
         raise DerivationRefused("the image is a multi-energy map, whose values and noise the models were not made for")
     if text(source, "BurnedInAnnotation").upper() == "YES" and not conventions.allow_burned_in_annotation:
         setting = environment_name("dicom__allow_burned_in_annotation")
@@ -60,6 +67,14 @@ def check_source(source: Dataset, conventions: SiteConventions) -> None:
             "the image is already a reconstruction of this program (DeviceUID in ContributingEquipmentSequence);"
             " send the scanner's own image"
         )
+
+
+def _contrasts(source: Dataset) -> set[str]:
+    """Values 4 of ImageType and, in a multi-frame instance, of the FrameType of each frame."""
+    types = [[str(value).strip().upper() for value in values(source, "ImageType")]]
+    if is_multi_frame_ct(source):
+        types += [frame_type(one) for one in frame_groups(source, integer(source, "NumberOfFrames"))]
+    return {value for kind in types for value in kind[3:4]}
 
 
 def made_here(dataset: Dataset) -> bool:

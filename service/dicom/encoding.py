@@ -4,11 +4,13 @@
                                          |no, or another slice of the series did not
                                          +--> 16 bits signed, slope 1, intercept 0 --> the same
 
-Unchanged pixels keep their stored value in the source's encoding, so strength 0 never clips and changes nothing.
+Unchanged pixels keep their stored value in the source's encoding, so strength 0 never clips and changes nothing. The
+frames of one instance share bits, sign and padding: if one of them does not fit, none keeps the source's encoding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +51,65 @@ class EncodedPixels:
     def to_bytes(self) -> bytes:
         """Little-endian PixelData of even length."""
         return stored_values_to_bytes(self.values, self.encoding)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFrames:
+    """Pixel data of several frames and what describes them; attributes as of `EncodedPixels`, over all frames.
+
+    Attributes:
+        frames: at least one, all of one encoding.
+    """
+
+    frames: tuple[EncodedPixels, ...]
+
+    @property
+    def encoding(self) -> PixelEncoding:
+        """Of all frames."""
+        return self.frames[0].encoding
+
+    @property
+    def reencoded(self) -> bool:
+        """Of all frames."""
+        return self.frames[0].reencoded
+
+    @property
+    def padding(self) -> tuple[int, int] | None:
+        """Of all frames."""
+        return self.frames[0].padding
+
+    @property
+    def clipped(self) -> int:
+        """In all frames together."""
+        return sum(frame.clipped for frame in self.frames)
+
+    @property
+    def moved(self) -> int:
+        """In all frames together."""
+        return sum(frame.moved for frame in self.frames)
+
+    def to_bytes(self) -> bytes:
+        """Little-endian PixelData of even length, frame after frame without gaps."""
+        return stored_values_to_bytes(np.concatenate([frame.values for frame in self.frames]), self.encoding)
+
+
+def encode_frames(
+    images: Sequence[Image], restored: Sequence[NDArray[np.float32]], *, as_hounsfield: bool = False
+) -> EncodedFrames:
+    """Stored values of the restored frames of one instance.
+
+    Args:
+        images: with their data set, at least one.
+        restored, as_hounsfield: as `encode_pixels`, for each.
+
+    Raises:
+        ValueError: as `encode_pixels`, or not as many restored as images.
+    """
+    pairs = list(zip(images, restored, strict=True))
+    frames = [encode_pixels(image, pixels, as_hounsfield=as_hounsfield) for image, pixels in pairs]
+    if len({frame.reencoded for frame in frames}) > 1:
+        frames = [encode_pixels(image, pixels, as_hounsfield=True) for image, pixels in pairs]
+    return EncodedFrames(tuple(frames))
 
 
 def encode_pixels(image: Image, restored: NDArray[np.float32], *, as_hounsfield: bool = False) -> EncodedPixels:

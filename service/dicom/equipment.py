@@ -15,6 +15,7 @@ from pydicom.sequence import Sequence
 
 from imaging.dicom_attributes import text
 from service.dicom.identity import MANUFACTURER, Derivation, device_uid
+from service.dicom.written import put
 
 SCANNER_ATTRIBUTES = (
     "Manufacturer",
@@ -86,7 +87,7 @@ def _source_equipment(source: Dataset, kept: Dataset, purpose: tuple[str, str]) 
         if keyword in kept:
             item[keyword] = copy.copy(kept[keyword])
     if "Manufacturer" not in item or not text(item, "Manufacturer"):
-        item.Manufacturer = "UNKNOWN"  # type 1 here, type 2 in General Equipment
+        put(item, Manufacturer="UNKNOWN")  # type 1 here, type 2 in General Equipment
     item.PurposeOfReferenceCodeSequence = Sequence([code_item(*purpose)])
     date, time = text(source, "AcquisitionDate"), text(source, "AcquisitionTime")
     if _DATE.fullmatch(date) and _TIME.fullmatch(time):

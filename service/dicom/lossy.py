@@ -25,8 +25,10 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-from imaging.compressed_pixels import codestream_of
-from imaging.dicom_attributes import text, values
+from imaging.codestream import Codestream
+from imaging.compressed_pixels import codestreams_of
+from imaging.dicom_attributes import integer, text, values
+from service.dicom.written import put
 
 METHODS = {
     JPEGBaseline8Bit: "ISO_10918_1",
@@ -59,18 +61,15 @@ def source_method(source: Dataset) -> str | None:
     method = METHODS.get(syntax)
     if method is None:
         return None
-    fidelity = codestream_of(source)[1].fidelity
-    if fidelity == "reversible":
-        lossy = syntax in _MAY_LOSE and text(source, "LossyImageCompression") != "00"
-    else:
-        lossy = fidelity == "lossy"
-    return method if lossy else None
+    fidelities = {header.fidelity for _, header in _codestreams(source)}
+    doubted = syntax in _MAY_LOSE and text(source, "LossyImageCompression") != "00"
+    return method if "lossy" in fidelities or ("reversible" in fidelities and doubted) else None
 
 
 def mark_lossy(derived: Dataset, source: Dataset) -> None:
     """Writes into `derived` that the source was compressed lossily, unless it says so already.
 
-    The ratio is that of the native pixels to the compressed stream, without the items around it.
+    The ratio is that of the native pixels to the compressed streams, without the items around them.
     """
     method = source_method(source)
     if method is None:
@@ -78,11 +77,17 @@ def mark_lossy(derived: Dataset, source: Dataset) -> None:
     ratios, methods = (values(source, keyword) for keyword in LOSSY_ATTRIBUTES[1:])
     if text(source, "LossyImageCompression") == "01" and ratios and methods[-1:] == [method]:
         return
-    native = source.Rows * source.Columns * source.BitsAllocated // 8
+    streams = _codestreams(source)
+    native = len(streams) * source.Rows * source.Columns * source.BitsAllocated // 8
     paired = len(ratios) == len(methods)  # both are lists of the same steps (PS3.3 C.7.6.1.1.5)
-    derived.LossyImageCompression = "01"
-    derived.LossyImageCompressionRatio = [
-        *(ratios if paired else ()),
-        f"{native / len(codestream_of(source)[0]):.4g}",
-    ]
-    derived.LossyImageCompressionMethod = [*(methods if paired else ()), method]
+    ratio = f"{native / sum(len(data) for data, _ in streams):.4g}"
+    put(
+        derived,
+        LossyImageCompression="01",
+        LossyImageCompressionRatio=[*(ratios if paired else ()), ratio],
+        LossyImageCompressionMethod=[*(methods if paired else ()), method],
+    )
+
+
+def _codestreams(source: Dataset) -> list[tuple[bytes, Codestream]]:
+    return codestreams_of(source, frames=integer(source, "NumberOfFrames", missing=1))

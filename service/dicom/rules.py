@@ -1,7 +1,7 @@
 """What must hold of every derived CT instance, checked on the finished data set before it leaves.
 
-    source, derived --RULES--> findings --(none?)--> delivered
-                                        RuleViolated
+    source, derived --RULES, and those of one frame or of each frame--> findings --(none?)--> delivered
+                                                                                 RuleViolated
 
 Written independently of `derive`, from PS3.3 and the table in the documentation: dciodvfy misses half of it (a missing
 SourceImageSequence, ORIGINAL with a source, lossy compression without ratio). A finding is a defect of this program.
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from imaging.dicom_attributes import text, values
+from imaging.dicom_attributes import integer, text, values
 from imaging.dicom_pixels import padding_range, pixel_encoding
+from imaging.enhanced_ct import is_multi_frame_ct
 from service.dicom.display import valid_tables, valid_window
 from service.dicom.eligibility import made_here
-from service.dicom.kept import is_removed
+from service.dicom.frame_rules import FRAME_RULES
+from service.dicom.kept import is_removed, kept_elements
 from service.dicom.lossy import source_method
 from service.errors import RuleViolated
 
@@ -66,6 +68,7 @@ UNCHANGED = (
     "ConvolutionKernel",
     "IrradiationEventUID",
     "BurnedInAnnotation",
+    "NumberOfFrames",
 )
 """Who, where, when and how the image was taken: the same irradiation, whatever was done to its pixels."""
 
@@ -93,9 +96,15 @@ def findings(source: Dataset, derived: Dataset, *, padding: NDArray[np.bool_] | 
     Args:
         source: the source instance.
         derived: the derived one, with file meta.
-        padding: (H, W) bool of the source image, True where a pixel is padding, or None.
+        padding: (H, W) bool of the source image, (N, H, W) of one with several frames, True where a pixel is padding;
+            or None.
     """
     found = [finding for rule in RULES for finding in rule(source, derived)]
+    if is_multi_frame_ct(source):
+        kept = kept_elements(source)
+        found += [finding for rule in FRAME_RULES for finding in rule(kept, derived)]
+    else:
+        found += _single_frame(source, derived)
     return (*found, *_padding(source, derived, padding))
 
 
@@ -120,7 +129,7 @@ def _identity(source: Dataset, derived: Dataset) -> Iterator[str]:
         yield "TransferSyntaxUID must be Explicit VR Little Endian"
 
 
-def _provenance(source: Dataset, derived: Dataset) -> Iterator[str]:
+def _single_frame(source: Dataset, derived: Dataset) -> Iterator[str]:
     kind = [str(value) for value in values(derived, "ImageType")]
     if len(kind) != len(_CT_TYPE) or any(one not in allowed for one, allowed in zip(kind, _CT_TYPE, strict=True)):
         yield "ImageType must be DERIVED, PRIMARY or SECONDARY, AXIAL, and no more"
@@ -133,6 +142,9 @@ def _provenance(source: Dataset, derived: Dataset) -> Iterator[str]:
             yield "SourceImageSequence must say its purpose and that locations are preserved"
     if not text(derived, "DerivationDescription") or not derived.get("DerivationCodeSequence"):
         yield "DerivationDescription and DerivationCodeSequence must be there"
+
+
+def _provenance(source: Dataset, derived: Dataset) -> Iterator[str]:
     if not text(derived, "ContentQualification"):
         yield "ContentQualification must be there"
     before = list(source.get("ContributingEquipmentSequence") or ())
@@ -178,9 +190,9 @@ def _display(source: Dataset, derived: Dataset) -> Iterator[str]:
 
 def _pixels(_: Dataset, derived: Dataset) -> Iterator[str]:
     encoding = pixel_encoding(derived)
-    size = derived.Rows * derived.Columns * encoding.bits_allocated // 8
+    size = _count(derived) * encoding.bits_allocated // 8
     if len(derived.PixelData) != size + size % 2:
-        yield "PixelData must have the length that Rows, Columns and BitsAllocated give"
+        yield "PixelData must have the length that NumberOfFrames, Rows, Columns and BitsAllocated give"
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         if keyword in derived and (derived[keyword].VR == "SS") != encoding.signed:
             yield f"{keyword} must have the sign of the pixels"
@@ -195,14 +207,18 @@ def _padding(source: Dataset, derived: Dataset, padding: NDArray[np.bool_] | Non
     if declared is None:
         return
     encoding = pixel_encoding(derived)
-    count = derived.Rows * derived.Columns
-    stored = np.frombuffer(derived.PixelData, encoding.dtype.newbyteorder("<"), count=count)
-    inside = ((stored >= declared[0]) & (stored <= declared[1])).reshape(derived.Rows, derived.Columns)
+    stored = np.frombuffer(derived.PixelData, encoding.dtype.newbyteorder("<"), count=_count(derived))
+    inside = (stored >= declared[0]) & (stored <= declared[1])
     if padding is None:
         if inside.any():
             yield "no measurement may have a padding value"
-    elif (inside & ~padding).any():
+    elif (inside & ~padding.reshape(-1)).any():
         yield "only padding pixels may have a padding value"
+
+
+def _count(dataset: Dataset) -> int:
+    """Pixels of all frames."""
+    return integer(dataset, "NumberOfFrames", missing=1) * int(dataset.Rows) * int(dataset.Columns)
 
 
 RULES: tuple[Rule, ...] = (_unchanged, _identity, _provenance, _removed, _lossy, _display, _pixels)

@@ -268,3 +268,28 @@ def test_the_rest_of_a_folder_survives_one_bad_file(run, tmp_path):
     result = run(source, tmp_path / "out", *HU)
     assert result.exit_code == 1
     np.testing.assert_array_equal(np.load(io.BytesIO((tmp_path / "out" / "b.npy").read_bytes())), np.full((3, 4), 8.0))
+
+
+def test_a_multi_frame_file_comes_back_with_as_many_frames(run, tmp_path, enhanced):
+    (tmp_path / "in.dcm").write_bytes(enhanced.enhanced_file(enhanced.enhanced_ct()))
+    for name in ("out.dcm", "out.tif", "out.npy"):
+        result = run(tmp_path / "in.dcm", tmp_path / name, "--reference", tmp_path / "in.dcm")
+        assert result.exit_code == 0, result.output
+    expected = enhanced.stack_of().astype(int) + OFFSET
+    np.testing.assert_array_equal(stored(tmp_path / "out.dcm"), expected)
+    np.testing.assert_array_equal(np.stack(pages_of(tmp_path / "out.tif")), expected - 1024)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected - 1024)
+    assert "soft tissue window, degraded: identical True" in result.output
+    result = run(tmp_path / "in.dcm", tmp_path / "out.png")
+    assert "the input has 3 frames, and PNG holds one" in result.output
+
+
+def test_a_multi_frame_file_that_contradicts_itself_fails_and_is_not_skipped(run, tmp_path, enhanced):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "good.dcm").write_bytes(enhanced.enhanced_file(enhanced.enhanced_ct()))
+    (folder / "bad.dcm").write_bytes(enhanced.enhanced_file(enhanced.enhanced_ct(NumberOfFrames=2)))
+    result = run(folder, tmp_path / "out")
+    assert result.exit_code == 1
+    assert "1 restored, 0 skipped, 1 failed" in result.output
+    assert names(tmp_path / "out") == ["good.dcm"]

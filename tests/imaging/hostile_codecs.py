@@ -1,10 +1,16 @@
-"""What a decoder may do on hostile bytes: functions that the tests have called in a codec worker, and only there."""
+"""What a decoder may do on hostile bytes: functions that the tests have called in a codec worker, and only there.
+
+Those at the end are for the tests themselves: what is seen of such a worker from outside.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 
@@ -91,3 +97,24 @@ def answer_raw(data):
     """Speaks past the protocol, as code that was taken over could."""
     os.write(0, data)
     signal.pause()
+
+
+def exists(pid):
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        threading.Event().wait(0.01)
+
+
+def hanging_in(folder):
+    """The process that `hang` holds, once it does."""
+    wait_until(lambda: any(folder.iterdir()))
+    return int(next(folder.iterdir()).name)

@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from imaging.codec_process import CodecProcesses
+from imaging.errors import NotAnImage
 
 HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("hostile_codecs", HERE / "hostile_codecs.py")
@@ -29,27 +28,6 @@ def pool():
     made.close()
 
 
-def exists(pid):
-    """Whether a process runs; one that has ended and waits for its parent does not."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        threading.Event().wait(0.01)
-
-
-def hanging_in(folder):
-    """The process that `hostile.hang` holds, once it does."""
-    wait_until(lambda: any(folder.iterdir()))
-    return int(next(folder.iterdir()).name)
-
-
 def test_signals_to_the_group_of_the_server_do_not_end_workers(pool):
     pid = pool.run(hostile.pid, output_bytes=0)
     assert os.getpgid(pid) != os.getpgid(0)
@@ -63,6 +41,7 @@ import importlib, sys
 sys.path.insert(0, {folder!r})
 from pathlib import Path
 from imaging.codec_process import CodecProcesses
+from imaging.errors import NotAnImage
 hostile = importlib.import_module("hostile_codecs")
 pool = CodecProcesses(workers=1, seconds={seconds}, modules=["hostile_codecs"], folders=[Path({folder!r})])
 print(pool.run(hostile.pid, output_bytes=0), flush=True)
@@ -79,11 +58,12 @@ def test_a_worker_does_not_outlive_a_parent_that_was_killed(tmp_path, then, seco
     program = PARENT.format(folder=str(HERE), seconds=seconds, then=then.format(running=str(tmp_path)))
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         worker = int(parent.stdout.readline())
-        if seconds == 1:
-            assert hanging_in(tmp_path) == worker
-        assert exists(worker)
+        if seconds == 1:  # it was there, and perhaps a slow test meets it no more
+            assert hostile.hanging_in(tmp_path) == worker
+        else:
+            assert hostile.exists(worker)
         parent.kill()
-    wait_until(lambda: not exists(worker))
+    hostile.wait_until(lambda: not hostile.exists(worker))
 
 
 def test_a_worker_that_cannot_start_is_no_fault_of_the_image():
@@ -96,3 +76,40 @@ def test_a_worker_that_cannot_start_is_no_fault_of_the_image():
     with pytest.raises(RuntimeError, match="did not start"):
         pool.run(function, output_bytes=0)
     pool.close()
+
+
+def test_a_process_that_cannot_be_started_leaves_nothing_behind(pool, monkeypatch):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/missing/python")
+        for _ in range(3):
+            with pytest.raises(FileNotFoundError):
+                pool.run(hostile.pid, output_bytes=0)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert pool.run(hostile.echo, 5, output_bytes=0) == 5
+
+
+class Unkillable:
+    """A process in the kernel's hands, as while a disk does not answer: it is killed, and does not end for now."""
+
+    def __init__(self, process):
+        self._process = process
+
+    def poll(self):
+        return None
+
+    def kill(self):
+        self._process.kill()
+
+    def wait(self, seconds):
+        raise subprocess.TimeoutExpired("worker", seconds)
+
+
+def test_a_worker_that_is_slow_to_die_is_replaced_all_the_same(pool):
+    pid = pool.run(hostile.pid, output_bytes=0)
+    (worker,) = pool._idle
+    process, worker._process = worker._process, Unkillable(worker._process)
+    with pytest.raises(NotAnImage, match="the decoder answered with"):
+        pool.run(hostile.answer_raw, b"\xff\xff\xff\xff", output_bytes=0)
+    assert pool.run(hostile.pid, output_bytes=0) != pid
+    assert process.wait(20) == -signal.SIGKILL

@@ -157,3 +157,21 @@ def test_an_unknown_version_is_refused():
 def test_only_images_of_real_numbers_are_written(values):
     with pytest.raises(ValueError, match="real numbers"):
         write_npy(values)
+
+
+@pytest.mark.parametrize("shape", ["({}, {})", "(2, {}, {})"])
+def test_sides_as_long_as_numpys_are_too_large_and_longer_ones_are_no_sides(shape):
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': %s}"
+    with pytest.raises(TooLarge, match=f"has {2**63 - 1} rows"):
+        read_npy(npy_of(header % shape.format(2**63 - 1, 2**63 - 1)), limits=LIMITS)
+    for longer in (2**63, hex(2**3000)):
+        with pytest.raises(NotAnImage, match="no shape of whole numbers below") as refused:
+            read_npy(npy_of(header % shape.format(5, longer)), limits=LIMITS)
+        assert len(str(refused.value)) < 100
+
+
+@pytest.mark.parametrize(("descr", "shape"), [("'<f8'", f"(5, {'9' * 4200}, {'9' * 4200})"), (hex(2**20000), "(5, 5)")])
+def test_a_header_with_more_digits_than_python_writes_is_not_parsed(descr, shape):
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}"
+    with pytest.raises(NotAnImage, match="that of an image has about 100"):
+        read_npy(npy_of(header), limits=LIMITS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 from structlog.testing import capture_logs
@@ -32,6 +33,12 @@ def opened(path):
 
 def stale(opened):
     return opened._instruments.api_keys_stale._value.get()
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the watcher has no event to wait for
+            await asyncio.sleep(0.001)
 
 
 def test_keys_rotate_while_the_server_runs(path, opened):
@@ -90,12 +97,31 @@ def test_watching_sees_a_change_by_itself(path, opened, monkeypatch):
     async def change():
         watching = asyncio.create_task(opened.watch())
         path.write_text(line("two", b"2"))
-        async with asyncio.timeout(10):
-            while opened.ring.find(b"2") is None:  # noqa: ASYNC110 - the watcher has no event to wait for
-                await asyncio.sleep(0.001)
+        await until(lambda: opened.ring.find(b"2") is not None)
         watching.cancel()
 
     asyncio.run(change())
+
+
+def test_watching_goes_on_after_turns_that_failed(path, opened, monkeypatch):
+    def no_thread():
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(keys_file, "REREAD_SECONDS", 0.001)
+    path.write_text(line("two", b"2"))
+
+    async def fail_and_recover():
+        with monkeypatch.context() as patch:
+            patch.setattr(opened, "refresh", no_thread)
+            watching = asyncio.create_task(opened.watch())
+            await until(lambda: stale(opened) == 1)
+        await until(lambda: opened.ring.find(b"2") is not None)
+        watching.cancel()
+
+    with capture_logs() as logged:
+        asyncio.run(fail_and_recover())
+    assert {entry["type"] for entry in logged if entry["event"] == "defect"} == {"RuntimeError"}
+    assert stale(opened) == 0
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o440, 0o444, 0o600, 0o640, 0o644])
@@ -131,8 +157,10 @@ def test_a_byte_order_mark_does_not_matter(path):
     assert read_keys(path).keys[0].name == "one"
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe"])
 def test_what_cannot_be_read(tmp_path, kind):
-    path = tmp_path / "missing" if kind == "missing" else tmp_path
+    path = tmp_path if kind == "folder" else tmp_path / kind
+    if kind == "pipe":
+        os.mkfifo(path)  # nobody writes to it, so that opening it would wait for ever
     with pytest.raises(InvalidKeysFile, match=str(path)):
         read_keys(path)

@@ -157,6 +157,7 @@ async def test_openapi_names_the_scheme_and_the_scope_of_each_call(serve):
         ("127.0.0.1.evil.example", 421),
         ("localhost.evil.example", 421),
         ("[evil.example]", 421),
+        ("[::1].evil.example", 421),
         ("2130706433", 421),
     ],
 )

@@ -13,13 +13,16 @@ from pydicom import Dataset, dcmread
 from pydicom.filewriter import dcmwrite
 
 from imaging.dicom_pixels import image_from_dataset, read_dicom
-from imaging.formats import Limits
+from imaging.formats import Limits, decode
 from imaging.image import Image
-from service.dicom.derive import Derived, derive, write_instance
+from service.dicom import rules
+from service.dicom.derive import derive
+from service.dicom.derived_instance import Derived, write_instance
+from service.dicom.enhanced import derive_frames
 from service.dicom.identity import Derivation
 from service.settings import SiteConventions
 
-LIMITS = Limits(max_bytes=10**8, max_pixels=10**7)
+LIMITS = Limits(max_bytes=10**8, max_pixels=10**7, max_frames=64)
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890000, tzinfo=UTC)
 WEIGHTS = "0123456789abcdef" * 4
 
@@ -76,6 +79,55 @@ class Work:
     def written(self) -> Dataset:
         """The derived file, read by pydicom."""
         return dcmread(io.BytesIO(self.write()))
+
+
+class FramesWork:
+    """One derivation of a multi-frame instance: `frames`, `derived` and `written`, the file read back."""
+
+    def __init__(
+        self,
+        file: bytes,
+        change: float | Callable[[Image, int], Any] = 0.0,
+        *,
+        conventions: SiteConventions | None = None,
+        as_hounsfield: bool = False,
+        **changes: Any,
+    ) -> None:
+        self.file = file
+        self.frames = decode(file, limits=LIMITS)
+        self.derived: Derived = derive_frames(
+            self.frames.images,
+            [
+                (change(image, number) if callable(change) else image.pixels + np.float32(change)).astype(np.float32)
+                for number, image in enumerate(self.frames)
+            ],
+            derivation(**changes),
+            conventions or SiteConventions(),
+            now=NOW,
+            as_hounsfield=as_hounsfield,
+        )
+
+    def findings(self) -> tuple[str, ...]:
+        """What our rules find."""
+        source = self.frames.first.dataset
+        assert source is not None
+        return rules.findings(source, self.derived.dataset, padding=self.frames.padding)
+
+    def write(self) -> bytes:
+        """The derived file; the derived data set is used up."""
+        source = self.frames.first.dataset
+        assert source is not None
+        return write_instance(self.derived, source)
+
+    def written(self) -> Dataset:
+        """The derived file, read by pydicom."""
+        return dcmread(io.BytesIO(self.write()))
+
+
+@pytest.fixture(scope="session")
+def frames_work() -> type[FramesWork]:
+    """`FramesWork`, for the tests beside this file."""
+    return FramesWork
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+import jpeg_ls
 import numpy as np
 import pydicom
 import pytest
@@ -137,7 +138,7 @@ def compressed(ct_dataset) -> Callable[[str], bytes]:
 
 
 @pytest.fixture(scope="session")
-def valid_files(ct_slice, compressed) -> dict[str, bytes]:
+def valid_files(ct_slice, compressed, enhanced) -> dict[str, bytes]:
     """One small valid file of each kind that is read, by name."""
     gray = np.random.default_rng(2).integers(0, 255, (9, 11)).astype(np.uint8)
     arrays = {
@@ -156,6 +157,11 @@ def valid_files(ct_slice, compressed) -> dict[str, bytes]:
     for syntax in ("explicit", "implicit", "deflated", "big"):
         files[f"dicom {syntax}"] = ct_slice(syntax=syntax)
     files |= {f"dicom {name}": compressed(name) for name in COMPRESSED}
+    files["dicom of frames"] = enhanced.enhanced_file(enhanced.enhanced_ct())
+    stack = enhanced.stack_of(2, COMPRESSED_SHAPE)
+    streams = [bytes(jpeg_ls.encode_array(frame)) for frame in stack]
+    frames = enhanced.compressed(enhanced.enhanced_ct(stack, legacy=True), streams, JPEGLSLossless, fragments=2)
+    files["dicom of compressed frames"] = enhanced.enhanced_file(frames)
     files["dicom of a scanner"] = Path(str(get_testdata_file("CT_small.dcm", download=False))).read_bytes()
     return files
 

@@ -42,6 +42,14 @@ FILES = {
         header("{'descr': '<f8', 'fortran_order': False, 'shape': (4294967296, 4294967296), }"),
         "image-too-large",
     ),
+    "sides of more digits than Python writes": (
+        header(f"{{'descr': '<f8', 'fortran_order': False, 'shape': (0x{'f' * 4000}, 1{'0' * 4200})}}"),
+        "not-an-image",
+    ),
+    "a type with more digits than Python writes": (
+        header(f"{{'descr': [0x{'f' * 4000}], 'fortran_order': False, 'shape': (5, 5)}}"),
+        "not-an-image",
+    ),
     "more pixels than allowed": (of(np.zeros((1001, 1000), np.uint8)), "image-too-large"),
     "20000 x 20000": (header("{'descr': '|u1', 'fortran_order': False, 'shape': (20000, 20000), }"), "image-too-large"),
     "objects": (of(np.array([[{}]], dtype=object)), "unsuitable-image"),
