@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from clearslice.commands import evaluate, export, keys, models, reconstruct, sample, serve, train
+from clearslice.commands import evaluate, export, keys, models, recipes, reconstruct, sample, serve, train
 
 app = typer.Typer(
     name="clearslice",
@@ -29,6 +29,7 @@ app.command("reconstruct")(reconstruct.reconstruct)
 app.command("sample")(sample.sample)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.command("recipes")(recipes.recipes)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)

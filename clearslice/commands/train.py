@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ CACHE = Path("runs/cache")
 
 
 def train(
-    name: Annotated[str, typer.Argument(help="Domain and recipe: ct-l2 or ct-l1-ssim.")],
+    name: Annotated[str, typer.Argument(help="Domain and recipe, such as ct-l2; `clearslice recipes` lists them.")],
     data: Annotated[
         Path,
         typer.Option(
@@ -33,6 +34,14 @@ def train(
         str, typer.Option(help="Keras policy of the convolutions: mixed_bfloat16, or float32 on older processors.")
     ] = "mixed_bfloat16",
     seed: Annotated[int, typer.Option(help="Same seed, same machine: same scores.")] = 0,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=NUMBER",
+            help="Replace a setting of the recipe, as in --set delta=0.02; may come several times. 1.0 is 1000 HU.",
+        ),
+    ] = None,
     cache: Annotated[Path, typer.Option(help="Where projections and unit noise are kept between runs.")] = CACHE,
 ) -> None:
     """Train one model on simulated low dose, or resume where a killed run stopped.
@@ -50,7 +59,7 @@ def train(
         from training.pairs import prepare
         from training.recipes import parse_model_name
 
-        parse_model_name(name)
+        parse_model_name(name)  # before the settings, whose names depend on it
         settings = FitSettings(
             model=name,
             epochs=epochs,
@@ -60,6 +69,7 @@ def train(
             learning_rate=learning_rate,
             precision=precision,
             seed=seed,
+            loss=dict(_number(each) for each in setting or ()),
         )
         with stage_bars() as advance:
             roles = {}
@@ -80,3 +90,15 @@ def train(
                     ERRORS.print(f"{stage}  tune: {scores}")
 
             fit(settings, roles["fit"], roles["tune"], run or Path("runs") / name, progress=show)
+
+
+def _number(text: str) -> tuple[str, float]:
+    """`delta=0.02` -> (`delta`, 0.02)."""
+    name, equals, value = text.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not (name and equals and math.isfinite(number)):
+        raise typer.BadParameter(f"--set takes NAME=NUMBER, as in delta=0.02, not {text!r}")
+    return name.strip(), number

@@ -70,6 +70,20 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
     assert "two of the targets are called ct-l2" in " ".join(output.replace("│", "").split())
 
 
+def test_recipes_are_listed_with_their_settings(run_command):
+    table = run_command("recipes")
+    assert "posterior mean" in " ".join(table.split())
+    assert "delta=0.01345" in table
+
+
+def test_settings_of_a_recipe_are_replaced_and_recorded(data, run, run_command, tmp_path):
+    common = ("train", "ct-huber", "--data", data, "--run", tmp_path / "r", "--cache", run.parent / "cache")
+    run_command(*common, "--set", "delta=0.05", "--epochs", "1", "--steps", "1", "--batch", "1", "--patch", "32")
+    assert json.loads((tmp_path / "r" / "settings.json").read_text())["loss"] == {"delta": 0.05}
+    assert "its settings: delta" in run_command(*common, "--set", "weight=1", status=1)
+    assert "NAME=NUMBER" in run_command(*common, "--set", "delta", status=2)
+
+
 def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(data, run, run_command):
     weights = (run / "checkpoint.weights.h5").read_bytes()
     common = ("train", "ct-l2", "--data", data, "--run", run, "--cache", run.parent / "cache")

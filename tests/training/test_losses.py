@@ -1,4 +1,4 @@
-"""The harness that every recipe passes, and the values of each loss by hand or by an independent implementation."""
+"""The harness that every recipe passes. The values of each loss are in tests/training/losses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from skimage.metrics import structural_similarity
 
-from training.losses.pixelwise import l1, l2
-from training.losses.structural import ssim
 from training.recipes import RECIPES, RecipeLoss
 
 EVERY = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -50,10 +45,11 @@ def test_images_of_a_batch_do_not_mix(recipe):
 
 
 @EVERY
-def test_a_perfect_image_costs_nothing_and_more_noise_costs_more(recipe):
+def test_a_perfect_image_costs_least_and_more_noise_costs_more(recipe):
     reference, restored = _images()
     costs = [_numpy(recipe.loss(reference, reference + part * (restored - reference))) for part in (0, 0.5, 1)]
-    np.testing.assert_allclose(costs[0], 0, atol=1e-6)
+    least = 10 * np.log10(recipe.settings["eps"]) if recipe.name == "psnr" else 0
+    np.testing.assert_allclose(costs[0], least, atol=1e-6, rtol=1e-6)
     assert (costs[0] < costs[1]).all()
     assert (costs[1] < costs[2]).all()
 
@@ -66,23 +62,22 @@ def test_other_shapes_are_refused_not_broadcast(recipe, other):
 
 
 @EVERY
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 40, 1), (2, 3, 17, 1), (1, 12, 31, 1)])
-@pytest.mark.parametrize("kind", ["perfect", "constant", "air", "inverted", "uncorrelated"])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 40, 1), (2, 3, 17, 1), (1, 12, 31, 1), (1, 64, 64, 1)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_gradients_are_finite(recipe, shape, kind, dtype):
+def test_gradients_are_finite(recipe, shape, dtype):
     reference = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    restored = {
+    for kind, restored in {
         "perfect": reference,
         "constant": np.zeros(shape, np.float32),
         "air": np.full(shape, -1.024, np.float32),  # where the luminance term of SSIM counts from
         "inverted": -reference,
         "uncorrelated": reference[:, ::-1, ::-1] * 1e3,
-    }
-    variable = tf.Variable(restored[kind])
-    with tf.GradientTape() as tape:
-        value = keras.ops.mean(recipe.loss(reference, tf.cast(variable, dtype)))
-    assert np.isfinite(float(value))
-    assert np.isfinite(tape.gradient(value, variable).numpy()).all()
+    }.items():
+        variable = tf.Variable(restored)
+        with tf.GradientTape() as tape:
+            value = keras.ops.mean(recipe.loss(reference, tf.cast(variable, dtype)))
+        assert np.isfinite(float(value)), kind
+        assert np.isfinite(tape.gradient(value, variable).numpy()).all(), kind
 
 
 @EVERY
@@ -121,70 +116,3 @@ def test_another_backend_gives_the_same_values(on_jax, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=on_jax, capture_output=True, text=True, check=True)
     ours = np.concatenate([_numpy(recipe.loss(reference, restored)) for recipe in RECIPES.values()])
     np.testing.assert_allclose([float(value) for value in done.stdout.split()], ours, rtol=1e-5)
-
-
-# --- pixel by pixel
-
-
-def test_l2_and_l1_by_hand():
-    reference = np.array([[[[1.0], [2.0]]], [[[0.0], [0.0]]]], np.float32)
-    restored = np.array([[[[1.5], [0.0]]], [[[0.0], [3.0]]]], np.float32)
-    np.testing.assert_allclose(_numpy(l2(reference, restored)), [(0.25 + 4) / 2, 9 / 2])
-    np.testing.assert_allclose(_numpy(l1(reference, restored)), [(0.5 + 2) / 2, 3 / 2])
-
-
-# --- SSIM
-
-
-@settings(max_examples=20, deadline=None)
-@given(
-    side=st.integers(11, 40),
-    seed=st.integers(0, 2**32 - 1),
-    data_range=st.sampled_from([0.4, 1.0, 4.095]),
-    low=st.sampled_from([-1.024, -0.16, 0.0]),
-    noise=st.floats(0.001, 1),
-)
-def test_ssim_is_tensorflows_and_scikit_images(side, seed, data_range, low, noise):
-    rng = np.random.default_rng(seed)
-    reference = rng.normal(0.05, 0.1, (2, side, side + 3, 1)).astype(np.float32)
-    restored = (reference + rng.normal(0, noise, reference.shape)).astype(np.float32)
-    ours = _numpy(ssim(reference, restored, data_range=data_range, low=low))
-    # tf.image.ssim returns (N,): one value per image, to be averaged before anything per pixel is added
-    theirs = 1 - tf.image.ssim(tf.constant(reference - low), tf.constant(restored - low), max_val=data_range).numpy()
-    np.testing.assert_allclose(ours, theirs, atol=2e-4)
-    for number in range(2):
-        a, b = (image[number, :, :, 0].astype(np.float64) - low for image in (reference, restored))
-        _, full = structural_similarity(
-            a, b, data_range=data_range, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
-        )
-        assert ours[number] == pytest.approx(1 - full[5:-5, 5:-5].mean(), abs=2e-4)
-
-
-def test_ssim_of_a_single_pixel_by_hand():
-    reference, restored = np.zeros((1, 1, 1, 1), np.float32), np.full((1, 1, 1, 1), 0.3, np.float32)
-    c1 = (0.01 * 0.4) ** 2
-    luminance = (2 * 1.024 * 1.324 + c1) / (1.024**2 + 1.324**2 + c1)  # no structure is left
-    assert _numpy(ssim(reference, restored, data_range=0.4, low=-1.024))[0] == pytest.approx(1 - luminance, rel=1e-5)
-
-
-def test_an_inverted_image_costs_more_than_an_empty_one_only_if_counted_from_below():
-    """Where local means are negative, the luminance term turns the sign of the structure term around."""
-    pattern = np.random.default_rng(0).normal(0, 0.1, (1, 21, 21, 1)).astype(np.float32)
-    counted = {low: _numpy(ssim(pattern, -pattern, data_range=0.4, low=low))[0] for low in (-1.024, 0.0)}
-    assert counted[-1.024] > 1.5
-    assert counted[0.0] < 1
-
-
-def test_bias_costs_as_much_in_water_as_in_bone():
-    """Counted from 0 HU, the luminance term would punish water a hundred times more."""
-    shape = (1, 16, 16, 1)
-    costs = {}
-    for low in (-1.024, 0.0):
-        costs[low] = [
-            _numpy(
-                ssim(np.full(shape, hu, np.float32), np.full(shape, hu + 0.01, np.float32), data_range=0.4, low=low)
-            )[0]
-            for hu in (0.0, 1.0)
-        ]
-    assert costs[-1.024][0] < 5 * costs[-1.024][1] < 1e-3
-    assert costs[0.0][0] > 100 * costs[0.0][1]

@@ -21,6 +21,14 @@ TAPS, SIGMA = 11, 1.5
 """Side and standard deviation of the window in pixels, as in the paper."""
 
 
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the scales, finest first, from experiments with viewers (Wang, Simoncelli, Bovik, "Multiscale structural
+similarity for image quality assessment", Asilomar 2003). Fewer scales use the first ones, divided by their sum."""
+
+MS_SSIM_EPS = 1e-4
+"""What structure below it counts as: the power of an exponent below 1 has an infinite slope at 0, and none below."""
+
+
 def ssim(
     reference: keras.KerasTensor, restored: keras.KerasTensor, *, data_range: float, low: float
 ) -> keras.KerasTensor:
@@ -38,7 +46,54 @@ def ssim(
         ValueError: as `difference`.
     """
     difference(reference, restored)  # refuses what would broadcast
+    luminance, structure = _similarity(reference, restored, data_range, low)
+    return 1 - ops.mean(luminance * structure, axis=(1, 2, 3))
+
+
+def ms_ssim(
+    reference: keras.KerasTensor, restored: keras.KerasTensor, *, data_range: float, low: float, scales: float
+) -> keras.KerasTensor:
+    """1 - MS-SSIM per image: (N,) float32, 0 for a perfect image, at most 1.
+
+    The product over scales of mean structure ^ weight, with luminance at the coarsest only; each scale is half as large
+    as the one before (mean of 2 x 2 pixels). Terms are clipped to `MS_SSIM_EPS` first, so that images without any
+    likeness have a finite gradient, which is 0.
+
+    Args:
+        reference, restored, data_range, low: as `ssim`.
+        scales: how many, 1 to 5. Five need sides of 161 pixels; images that are too small for the scales asked for get
+            fewer.
+    """
+    difference(reference, restored)
     x, y = (ops.cast(image, "float32") for image in (reference, restored))
+    sides = [side for side in x.shape[1:3] if side is not None]
+    count = min([int(scales), *(side.bit_length() for side in sides)])
+    weights = np.array(MS_SSIM_WEIGHTS[:count]) / sum(MS_SSIM_WEIGHTS[:count])
+    product = 1.0
+    for scale, weight in enumerate(weights, start=1):
+        luminance, structure = _similarity(x, y, data_range, low)
+        similarity = ops.mean(luminance * structure if scale == count else structure, axis=(1, 2, 3))
+        product = product * ops.power(ops.maximum(similarity, MS_SSIM_EPS), float(weight))
+        if scale < count:
+            x, y = (ops.average_pool(image, 2, strides=2, data_format="channels_last") for image in (x, y))
+    return 1 - product
+
+
+def windowed_l1(reference: keras.KerasTensor, restored: keras.KerasTensor) -> keras.KerasTensor:
+    """Mean over all windows of the Gaussian-weighted mean absolute error in each, per image: (N,) float32.
+
+    The L1 that Zhao et al. put beside MS-SSIM ("Loss Functions for Image Restoration with Neural Networks", IEEE
+    Transactions on Computational Imaging 3 (1), 2017): pixels at the border of a patch, whose surroundings the network
+    does not see, count less.
+    """
+    return ops.mean(_window_means(ops.abs(difference(reference, restored))), axis=(1, 2, 3))
+
+
+def _similarity(
+    x: keras.KerasTensor, y: keras.KerasTensor, data_range: float, low: float
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The maps of luminance and of contrast and structure, (N, H', W', 1) float32 each."""
+    x, y = (ops.cast(image, "float32") for image in (x, y))
     moments = _window_means(ops.concatenate([x, y, x * x, y * y, x * y], axis=0))
     mean_x, mean_y, square_x, square_y, product = ops.split(moments, 5, axis=0)
     c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
@@ -46,7 +101,7 @@ def ssim(
     luminance = (2 * above_x * above_y + c1) / (ops.square(above_x) + ops.square(above_y) + c1)
     variances = square_x - ops.square(mean_x) + square_y - ops.square(mean_y)
     structure = (2 * (product - mean_x * mean_y) + c2) / (variances + c2)
-    return 1 - ops.mean(luminance * structure, axis=(1, 2, 3))
+    return luminance, structure
 
 
 def _window_means(images: keras.KerasTensor) -> keras.KerasTensor:
