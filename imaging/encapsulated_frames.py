@@ -18,8 +18,9 @@ from imaging.encapsulated import read_items
 from imaging.errors import NotAnImage
 
 _BEGINNINGS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
-"""Of JPEG, JPEG-LS, JPEG 2000 and JP2. Entropy-coded data stuff their 0xFF, so that no marker can occur in them, and a
-fragment that begins so is no continuation. RLE frames have one fragment each."""
+"""Of JPEG, JPEG-LS, JPEG 2000 and JP2. A continuation does not begin so: JPEG and JPEG-LS stuff the 0xFF of their data,
+and in those of JPEG 2000 the four bytes occur by chance, once in 2^32 fragments: then there is a frame too many, which
+is refused. RLE frames have one fragment each."""
 
 
 def split_frames(data: bytes, count: int) -> list[bytes]:

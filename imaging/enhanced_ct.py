@@ -7,8 +7,9 @@ Everything is checked before the first pixel is touched. Frames are in the order
 data set, and each has the rescale and the spacing of its own functional groups. Bits, sign and padding are the same for
 all of them, because an instance has one set of these.
 
-Refused, since what is in the pixels would not be HU of slices: frames with a RescaleType other than HU, localizers, and
-frames that are shown in colour (PixelPresentation), whose higher values stand for something else.
+Refused, since what is in the pixels would not be HU of slices: frames with a RescaleType other than HU, localizers,
+maps calculated from slices, whatever their RescaleType, and frames that are shown in colour (PixelPresentation), whose
+higher values stand for something else.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from imaging.dicom_pixels import (
     check_holds_pixels,
     check_monochrome,
     image_of,
+    is_localizer,
     padding_range,
     pixel_encoding,
     rescale_of,
@@ -42,6 +44,10 @@ _INSTEAD = (
     " hundreds in one are not taken yet"
 )
 _MONOCHROME = ("", "MONOCHROME")
+_LOCALIZER = "a projection whose values are not HU"
+
+MAPS = frozenset({"DIVISION", "MTT", "RCBF", "RCBV", "STD_DEVIATION", "SUBTRACTION", "T_TEST", "TTP", "Z_SCORE"})
+"""FrameType value 4 of ratios, differences, times, flows and statistics (PS3.3 C.8.16.1.4): no values of tissue."""
 
 Spacing = tuple[float, float]
 
@@ -77,6 +83,8 @@ def frames_from_dataset(dataset: SourceInstance, *, limits: Limits) -> tuple[Ima
     check_monochrome(dataset)
     if text(dataset, "PixelPresentation") not in _MONOCHROME:
         raise UnsuitableImage(_in_colour(dataset))
+    if is_localizer(dataset):
+        raise UnsuitableImage(f"the image is a localizer (ImageType value 3), {_LOCALIZER}")
     count = integer(dataset, "NumberOfFrames")
     if count < 1:
         raise UnsuitableImage(f"NumberOfFrames is {count}; it must be at least 1")
@@ -111,8 +119,11 @@ def _described(groups: FrameGroups) -> tuple[Rescale, Spacing | None]:
     kind = groups.group("CTImageFrameTypeSequence")
     if kind is not None and text(kind, "PixelPresentation") not in _MONOCHROME:
         raise UnsuitableImage(_in_colour(kind))
-    if frame_type(groups)[2:3] == ["LOCALIZER"]:
-        raise UnsuitableImage("it is a localizer (FrameType value 3), a projection whose values are not HU")
+    flavor, contrast = [*frame_type(groups), "", "", "", ""][2:4]
+    if flavor == "LOCALIZER":
+        raise UnsuitableImage(f"it is a localizer (FrameType value 3), {_LOCALIZER}")
+    if contrast in MAPS:
+        raise UnsuitableImage(f"it is a map of kind {contrast} (FrameType value 4), whose values are not HU")
     measures = groups.group("PixelMeasuresSequence")
     spacing = None if measures is None else spacing_of(measures)
     return rescale_of(groups.needed("PixelValueTransformationSequence")), spacing

@@ -4,7 +4,8 @@
     PerFrameFunctionalGroupsSequence, one per frame ---+  UnsuitableImage               UnsuitableImage
 
 A functional group is a sequence of one item, and stands in one of the two places, never in both: then it could not be
-known which one counts.
+known which one counts. What belongs to no group was left over when single-frame images were converted, and stands in
+both places as `UNASSIGNED`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from imaging.errors import UnsuitableImage
 
 SHARED = "SharedFunctionalGroupsSequence"
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
+UNASSIGNED = ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")
+"""Functional groups of attributes that no other group has (PS3.3 C.7.6.16.2.25)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,16 @@ def frame_groups(dataset: Dataset, count: int) -> tuple[FrameGroups, ...]:
         raise UnsuitableImage(f"{SHARED} has {len(shared)} items; it must have one")
     common = shared[0] if shared else Dataset()
     return tuple(FrameGroups(number, common, groups) for number, groups in enumerate(own, start=1))
+
+
+def places(dataset: Dataset) -> list[Dataset]:
+    """Where functional groups can be: the shared item and that of each frame, as far as they are there."""
+    return [*items(dataset, SHARED), *items(dataset, PER_FRAME)]
+
+
+def left_over(dataset: Dataset) -> list[Dataset]:
+    """The attributes of converted images that no other functional group has, shared and of each frame."""
+    return [item for place in places(dataset) for keyword in UNASSIGNED for item in items(place, keyword)]
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:

@@ -1,10 +1,10 @@
 """May an instance be derived from this one? Asked before the network runs.
 
-    Dataset --(identified)--(one energy)--(not burned in)--(not ours)--> yes
-                              DerivationRefused
+    Dataset --(identified)--(whole)--(one energy)--(not burned in)--(not ours)--> yes
+                                      DerivationRefused
 
 `imaging.dicom_pixels` and `imaging.enhanced_ct` have refused what is no CT slice in HU; here stands what must not be
-derived although it is one.
+derived although it is one. What converted images said of themselves is looked for in their frames too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
 
 from imaging.dicom_attributes import integer, text, values
 from imaging.enhanced_ct import frame_type, is_multi_frame_ct
-from imaging.functional_groups import frame_groups
+from imaging.functional_groups import frame_groups, items, left_over
 from service.dicom.identity import device_uid
 from service.errors import DerivationRefused
 from service.settings import SiteConventions, environment_name
@@ -49,9 +49,15 @@ def check_source(source: Dataset, conventions: SiteConventions) -> None:
             "the instance is one part of a concatenation (ConcatenationUID), whose parts belong together; send them as"
             " one instance, or as single-frame CT images"
         )
-    if text(source, "MultienergyCTAcquisition").upper() == "YES" or MULTI_ENERGY_TYPES & _contrasts(source):
+    if is_multi_frame_ct(source) and any(group % 2 for group in _dimension_groups(source)):
+        raise DerivationRefused(
+            "a dimension of the frames is a private attribute (DimensionIndexSequence), which a derived instance does"
+            " not carry, so that its frames could not be ordered; send single-frame CT images"
+        )
+    said = [source, *left_over(source)]
+    if _says_yes(said, "MultienergyCTAcquisition") or MULTI_ENERGY_TYPES & _contrasts(source):
         raise DerivationRefused("the image is a multi-energy map, whose values and noise the models were not made for")
-    if text(source, "BurnedInAnnotation").upper() == "YES" and not conventions.allow_burned_in_annotation:
+    if _says_yes(said, "BurnedInAnnotation") and not conventions.allow_burned_in_annotation:
         setting = environment_name("dicom__allow_burned_in_annotation")
         raise DerivationRefused(
             f"BurnedInAnnotation is YES, and a network would alter the text in the pixels; {setting}=1 allows it"
@@ -62,11 +68,23 @@ def check_source(source: Dataset, conventions: SiteConventions) -> None:
             "lossy JPEG (8- or 12-bit) with signed pixels decodes differently from decoder to decoder; send the"
             " original, or a lossless copy of it"
         )
-    if made_here(source):
+    if any(made_here(attributes) for attributes in said):
         raise DerivationRefused(
             "the image is already a reconstruction of this program (DeviceUID in ContributingEquipmentSequence);"
             " send the scanner's own image"
         )
+
+
+def _dimension_groups(source: Dataset) -> list[int]:
+    """Group numbers of the attributes and functional groups by which frames are ordered (PS3.3 C.7.6.17)."""
+    keywords = ("DimensionIndexPointer", "FunctionalGroupPointer")
+    dimensions = items(source, "DimensionIndexSequence")
+    found = [value for item in dimensions for keyword in keywords for value in values(item, keyword)]
+    return [value >> 16 for value in found if isinstance(value, int)]
+
+
+def _says_yes(attributes: list[Dataset], keyword: str) -> bool:
+    return any(text(dataset, keyword).upper() == "YES" for dataset in attributes)
 
 
 def _contrasts(source: Dataset) -> set[str]:

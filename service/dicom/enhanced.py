@@ -7,11 +7,12 @@ As `derive` does for one frame, but what is said of an image there is said of ea
 (PS3.3 C.7.6.16), which stay where they are, shared or per frame:
 
 - FrameType becomes DERIVED, PRIMARY (the only value 2 that there is, C.8.16.1.2), the source's value 3, and as value 4
-  FILTERED where the source says NONE, that is not calculated; other values say more than FILTERED would. ImageType sums
-  them up: MIXED where values 4 differ, and value 3 as in the source, since it is never MIXED (C.8.16.1).
+  FILTERED (CT's own term for an image filter, which DerivationImageSequence then describes: C.8.15.2.1.1.4, C.8.15.3.7)
+  where the source says NONE, that is not calculated; other values say more than FILTERED would. ImageType sums them up:
+  MIXED where values 4 differ, and value 3 as in the source, since it is never MIXED (C.8.16.1).
 - PixelValueTransformationSequence is kept; or, if a value of any frame does not fit, slope 1, intercept 0 for all.
 - DerivationImageSequence gets one more item, after those of earlier derivations: source, frame, code and purpose. The
-  source is listed in SourceImageEvidenceSequence and as a referenced series, as C.7.6.16.1 and C.12.2 want it.
+  source is listed in SourceImageEvidenceSequence and as a referenced series, as C.8.15.2 and C.12.2 want it.
 - FrameVOILUTSequence stays where it is valid. ConversionSourceAttributesSequence goes: the derived frames are no
   conversions of the single-frame images that it names.
 """
@@ -30,7 +31,7 @@ from pydicom.sequence import Sequence
 
 from imaging.dicom_attributes import text, values
 from imaging.enhanced_ct import frame_type
-from imaging.functional_groups import PER_FRAME, SHARED, FrameGroups, frame_groups, items
+from imaging.functional_groups import SHARED, FrameGroups, frame_groups, items, left_over, places
 from imaging.image import Image
 from service.dicom.derived_instance import (
     Derived,
@@ -58,12 +59,18 @@ TRANSFORMATION = "PixelValueTransformationSequence"
 DERIVATION = "DerivationImageSequence"
 VOI = "FrameVOILUTSequence"
 
-UNASSIGNED = ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")
-"""What was left over when single-frame images were converted (PS3.3 C.7.6.16.2.25.1)."""
-
 OF_OLD_FRAMES = ("ConversionSourceAttributesSequence",)
-OF_ONE_FRAME = ("SourceImageSequence", "DerivationDescription", "DerivationCodeSequence")
-"""At the top level these belong to single-frame images; an earlier program may have left them there."""
+OF_ONE_FRAME = (
+    "SourceImageSequence",
+    "DerivationDescription",
+    "DerivationCodeSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "ModalityLUTSequence",
+)
+"""At the top level these belong to single-frame images; an earlier program may have left them there, where they would
+contradict the functional groups that are written anew."""
 
 _IMAGE_LEVEL = ("PixelPresentation", "VolumetricProperties", "VolumeBasedCalculationTechnique")
 _NOT_CALCULATED, _FILTERED, _MIXED = ("", "NONE", "MIXED"), "FILTERED", "MIXED"
@@ -115,20 +122,17 @@ def derive_frames(
     return Derived(derived, pixels, (*notes, *pixel_notes(pixels)))
 
 
-def _places(derived: Dataset) -> list[Dataset]:
-    """Where functional groups can be: shared, and of each frame."""
-    return [*items(derived, SHARED), *items(derived, PER_FRAME)]
-
-
 def _clean(derived: Dataset) -> list[str]:
-    """Removes what is of the old pixels, or invalid, from all functional groups; says what was invalid."""
+    """Removes what is of the old pixels, invalid or empty from all functional groups; says what was invalid."""
     notes = keep_valid_display(derived)
-    for place in _places(derived):
+    for attributes in left_over(derived):
+        remove_old(attributes)
+    for place in places(derived):
         for keyword in OF_OLD_FRAMES:
             place.pop(keyword, None)
-        for keyword in UNASSIGNED:
-            for left_over in items(place, keyword):
-                remove_old(left_over)
+        for keyword in (FRAME_TYPE, TRANSFORMATION):
+            if not items(place, keyword):  # an empty group here would contradict the one in the other place
+                place.pop(keyword, None)
         windows = items(place, VOI)
         for window in windows:
             notes += keep_valid_display(window)
@@ -147,7 +151,7 @@ def _set_frame_types(derived: Dataset, groups: tuple[FrameGroups, ...]) -> list[
         if one.group(FRAME_TYPE) is None:
             repaired = True
             one.own.add_new(FRAME_TYPE, "SQ", [_of_image_level(derived)])
-    for place in _places(derived):
+    for place in places(derived):
         for described in items(place, FRAME_TYPE):
             found = _codes(described, "FrameType")
             repaired |= len(found) != 4 or "" in found  # noqa: PLR2004
@@ -176,7 +180,7 @@ def _of_image_level(derived: Dataset) -> Dataset:
 
 
 def _set_transformation(derived: Dataset, *, as_hounsfield: bool) -> None:
-    for place in _places(derived):
+    for place in places(derived):
         for rescale in items(place, TRANSFORMATION):
             if as_hounsfield:
                 put(rescale, RescaleSlope="1", RescaleIntercept="0")

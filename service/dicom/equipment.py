@@ -38,6 +38,7 @@ ACQUISITION = ("109101", "Acquisition Equipment")
 PROCESSING = ("109102", "Processing Equipment")
 
 _DATE, _TIME = re.compile(r"[0-9]{8}"), re.compile(r"[0-9]{6}(\.[0-9]{1,6})?")
+_DATE_TIME = re.compile(rf"{_DATE.pattern}{_TIME.pattern}([+-][0-9]{{4}})?")
 
 
 def code_item(value: str, meaning: str) -> Dataset:
@@ -89,10 +90,19 @@ def _source_equipment(source: Dataset, kept: Dataset, purpose: tuple[str, str]) 
     if "Manufacturer" not in item or not text(item, "Manufacturer"):
         put(item, Manufacturer="UNKNOWN")  # type 1 here, type 2 in General Equipment
     item.PurposeOfReferenceCodeSequence = Sequence([code_item(*purpose)])
+    acquired = _acquired(source)
+    if acquired is not None:
+        item.ContributionDateTime = acquired
+    return item
+
+
+def _acquired(source: Dataset) -> str | None:
+    """When, as a DT value; of multi-frame instances by the one attribute that they have instead of two."""
     date, time = text(source, "AcquisitionDate"), text(source, "AcquisitionTime")
     if _DATE.fullmatch(date) and _TIME.fullmatch(time):
-        item.ContributionDateTime = date + time
-    return item
+        return date + time
+    moment = text(source, "AcquisitionDateTime")
+    return moment if _DATE_TIME.fullmatch(moment) else None
 
 
 def _ours(derivation: Derivation, now: datetime) -> Dataset:

@@ -1,7 +1,7 @@
 """Where the frames of a derived multi-frame instance come from.
 
 source, frame number --derivation_item--> an item of DerivationImageSequence (PS3.3 C.7.6.16.2.6)
-source --add_evidence--> SourceImageEvidenceSequence, ReferencedSeriesSequence (C.7.6.16.1, C.12.2)
+source --add_evidence--> SourceImageEvidenceSequence, ReferencedSeriesSequence (C.8.15.2, C.12.2)
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pydicom import Dataset
 
 from imaging.dicom_attributes import integer, text, values
 from imaging.dicom_pixels import SIGNED_16, pixel_encoding, rescale_of
-from imaging.functional_groups import PER_FRAME, SHARED, FrameGroups, frame_groups, items
+from imaging.functional_groups import PER_FRAME, SHARED, FrameGroups, frame_groups, items, places
 from imaging.image import Rescale
 
 UNCHANGED = (
@@ -70,10 +70,18 @@ CONTRASTS = frozenset(
         "Z_SCORE",
     }
 )
-"""Defined terms of FrameType value 4 (PS3.3 C.8.16.1.4) that a calculated frame may have."""
+"""Defined terms of FrameType value 4 (PS3.3 C.8.16.1.4, and C.8.15.2.1.1.4 of CT) that a calculated frame may have."""
 
 _WRITTEN_GROUPS = ("CTImageFrameTypeSequence", "DerivationImageSequence", "PixelValueTransformationSequence")
-_TOP_LEVEL_OF_SINGLE_FRAMES = ("SourceImageSequence", "DerivationDescription", "DerivationCodeSequence")
+_TOP_LEVEL_OF_SINGLE_FRAMES = (
+    "SourceImageSequence",
+    "DerivationDescription",
+    "DerivationCodeSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "ModalityLUTSequence",
+)
 
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")
 
@@ -102,7 +110,11 @@ def _structure(_: Dataset, derived: Dataset) -> Iterator[str]:
             yield f"{keyword} must be shared or per frame, and not both"
     for keyword in _TOP_LEVEL_OF_SINGLE_FRAMES:
         if keyword in derived:
-            yield f"{keyword} is of single-frame images; of frames it is in DerivationImageSequence"
+            yield f"{keyword} is of single-frame images; frames have it in their functional groups"
+    for dimension in items(derived, "DimensionIndexSequence"):
+        pointers = [*values(dimension, "DimensionIndexPointer"), *values(dimension, "FunctionalGroupPointer")]
+        if any(isinstance(pointer, int) and (pointer >> 16) % 2 for pointer in pointers):
+            yield "DimensionIndexSequence must not point to private attributes, which are removed"
 
 
 def _types(source: Dataset, derived: Dataset) -> Iterator[str]:
@@ -168,8 +180,7 @@ def _display(source: Dataset, derived: Dataset) -> Iterator[str]:
 
 
 def _old(_: Dataset, derived: Dataset) -> Iterator[str]:
-    places = [*items(derived, SHARED), *items(derived, PER_FRAME)]
-    if any("ConversionSourceAttributesSequence" in place for place in places):
+    if any("ConversionSourceAttributesSequence" in place for place in places(derived)):
         yield "ConversionSourceAttributesSequence must be removed: derived frames are no conversions"
 
 
@@ -184,8 +195,8 @@ def _all_items(one: FrameGroups, keyword: str) -> list[Dataset]:
 
 
 def _groups(one: FrameGroups) -> set[str]:
-    places = (one.shared, one.own)
-    return {element.keyword for place in places for element in place if not element.tag.is_private}
+    both = (one.shared, one.own)
+    return {element.keyword for place in both for element in place if not element.tag.is_private}
 
 
 def _frame_type(one: FrameGroups) -> list[str]:

@@ -249,7 +249,7 @@ def test_fewer_bits_than_stored_are_read_where_no_value_can_be_negative(compress
 
 
 @given(st.integers(0, 65535), st.integers(1, 16), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_rle_holds_native_words_with_anything_in_unused_bits(make_ct, make_file, word, bits, signed):
     words = np.full((2, 3), word, np.uint16)
     dataset = make_ct(words)

@@ -7,7 +7,7 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 
 from imaging.errors import UnsuitableImage
-from imaging.functional_groups import frame_groups, items
+from imaging.functional_groups import frame_groups, items, left_over, places
 
 
 @pytest.fixture
@@ -66,3 +66,11 @@ def test_what_is_no_sequence_is_refused():
     with pytest.raises(UnsuitableImage, match="PixelMeasuresSequence is no sequence"):
         items(dataset, "PixelMeasuresSequence")
     assert items(Dataset(), "PixelMeasuresSequence") == []
+
+
+def test_places_and_what_is_left_over_in_them(enhanced):
+    source = enhanced.enhanced_ct(enhanced.stack_of(2), bits=12, legacy=True)
+    assert places(source) == [source.SharedFunctionalGroupsSequence[0], *source.PerFrameFunctionalGroupsSequence]
+    common, *of_frames = left_over(source)
+    assert (common.KVP, [attributes.SliceLocation for attributes in of_frames]) == (120, [1, 2])
+    assert places(Dataset()) == left_over(Dataset()) == left_over(enhanced.enhanced_ct()) == []

@@ -29,7 +29,7 @@ def set_hu(**at):
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int8, np.uint8])
 @pytest.mark.parametrize("syntax", ["explicit", "implicit", "big"])
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_an_identity_gives_back_every_stored_value(work, ct_slice, dtype, syntax, data):
     stored = data.draw(arrays(dtype, (3, 5)))

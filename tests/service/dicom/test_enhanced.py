@@ -7,12 +7,11 @@ import subprocess
 
 import numpy as np
 import pytest
+from pydicom import DataElement
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
-from service.dicom.eligibility import check_source
 from service.dicom.identity import device_uid
-from service.errors import DerivationRefused
 from service.settings import SiteConventions
 
 TYPE, RESCALE = "CTImageFrameTypeSequence", "PixelValueTransformationSequence"
@@ -97,7 +96,7 @@ def test_instance_series_and_equipment(frames_work, file):
     assert (derived.ContentDate, derived.AcquisitionDateTime) == ("20260304", "20250102101114")
     assert (derived.PatientName, derived.StudyInstanceUID, derived.InstanceNumber) == ("M\xfcller^Hans", "1.2.3", 7)
     scanner, ours = derived.ContributingEquipmentSequence
-    assert scanner.Manufacturer == "SCANNERS INC"
+    assert (scanner.Manufacturer, scanner.ContributionDateTime) == ("SCANNERS INC", "20250102101114")
     assert ours.DeviceUID == device_uid(ours.DeviceSerialNumber)
 
 
@@ -199,6 +198,32 @@ def test_missing_frame_types_are_filled_in_from_the_image(frames_work, enhanced)
         assert (one.PixelPresentation, one.VolumetricProperties) == ("MONOCHROME", "VOLUME")
 
 
+@pytest.mark.parametrize("is_shared", [True, False])
+@pytest.mark.parametrize("keyword", [TYPE, RESCALE, "DerivationImageSequence"])
+def test_a_group_that_is_empty_in_the_other_place_does_no_harm(frames_work, enhanced, keyword, is_shared):
+    source = enhanced.enhanced_ct(**({} if is_shared else OWN_GROUPS))
+    places = source.PerFrameFunctionalGroupsSequence if is_shared else source.SharedFunctionalGroupsSequence
+    for place in places:
+        place[keyword] = DataElement(keyword, "SQ", Sequence())
+    made = frames_work(enhanced.enhanced_file(source), 1.0)
+    assert made.findings() == ()
+    derived = made.written()
+    assert {
+        groups.DerivationImageSequence[0].DerivationCodeSequence[0].CodeValue
+        for groups in derived.PerFrameFunctionalGroupsSequence
+    } == {"113087"}
+    assert "DerivationImageSequence" not in derived.SharedFunctionalGroupsSequence[0]
+
+
+def test_a_rescale_at_the_top_level_goes_since_it_would_contradict_the_frames(frames_work, enhanced):
+    source = enhanced.enhanced_ct(RescaleSlope="1", RescaleIntercept="-1024", RescaleType="HU")
+    made = frames_work(enhanced.enhanced_file(source), into_metal)
+    assert made.findings() == ()
+    derived = made.written()
+    assert not {"RescaleSlope", "RescaleIntercept", "RescaleType"} & set(derived.dir())
+    assert (shared(derived, RESCALE).RescaleSlope, shared(derived, RESCALE).RescaleIntercept) == (1, 0)
+
+
 def test_what_belongs_to_the_old_pixels_is_removed(frames_work, enhanced):
     source = enhanced.enhanced_ct(legacy=True, SmallestImagePixelValue=3, DerivationDescription="x")
     private = source.PerFrameFunctionalGroupsSequence[0].private_block(0x2001, "SCANNERS", create=True)
@@ -231,25 +256,3 @@ def test_uids_follow_from_source_work_pixels_and_rescale(frames_work, file, enha
     stack = enhanced.stack_of()
     one, other = ([(1, -1024), (1, -1024), (1, intercept)] for intercept in (-1024, -1000))
     assert uid(0.0, file(stack, bits=12, rescales=one)) != uid(0.0, file(stack, bits=12, rescales=other))
-
-
-@pytest.mark.parametrize("kind", ["VMI", "MAT_SPECIFIC", "ELECTRON_DENSITY"])
-def test_a_multi_energy_frame_is_refused(frames_work, file, kind):
-    frame_types = [["DERIVED", "PRIMARY", "VOLUME", value] for value in ("NONE", kind, "NONE")]
-    made = frames_work(file(frame_types=frame_types))
-    with pytest.raises(DerivationRefused, match="multi-energy"):
-        check_source(made.frames.first.dataset, SiteConventions())
-
-
-def test_a_part_of_a_concatenation_is_refused(frames_work, file):
-    made = frames_work(file(ConcatenationUID="1.2.3.6", InConcatenationNumber=1))
-    with pytest.raises(DerivationRefused, match="one part of a concatenation"):
-        check_source(made.frames.first.dataset, SiteConventions())
-
-
-def test_our_own_output_is_not_restored_again(frames_work, file):
-    first = frames_work(file(), 1.0)
-    check_source(first.frames.first.dataset, SiteConventions())
-    second = frames_work(first.write(), 1.0)
-    with pytest.raises(DerivationRefused, match="already a reconstruction"):
-        check_source(second.frames.first.dataset, SiteConventions())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from datetime import UTC, datetime
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from imaging.errors import ImagingError
 from imaging.formats import Limits, decode
+from imaging.functional_groups import places
 from service import pipeline
 from service.dicom.eligibility import check_source
 from service.dicom.identity import Derivation
@@ -25,7 +28,7 @@ META_END = 330
 
 VRS = (b"CS", b"SQ", b"DS", b"IS", b"US", b"UI", b"LO", b"SS", b"FD", b"UN", b"OB", b"AT", b"UL", b"PN", b"UT")
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
-SOME = settings(deadline=None, max_examples=150)
+SOME = settings(max_examples=150)
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # of what is damaged; the service only logs them
 
@@ -89,3 +92,43 @@ def test_elements_under_another_vr(files, data):
     for place in data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=2)):
         damaged[place : place + 2] = data.draw(st.sampled_from(VRS))
     derive_or_refuse(bytes(damaged))
+
+
+def sequences_in(dataset):
+    """Each sequence of a data set, at any depth, as the data set that holds it and the keyword."""
+    for element in dataset:
+        if element.VR == "SQ":
+            yield dataset, element.keyword
+            for item in element.value:
+                yield from sequences_in(item)
+
+
+def empty(holder, keyword, _):
+    setattr(holder, keyword, Sequence())
+
+
+def without_content(holder, keyword, enhanced):
+    setattr(holder, keyword, Sequence([enhanced.item()]))
+
+
+def twice(holder, keyword, _):
+    setattr(holder, keyword, Sequence([*holder[keyword].value, *copy.deepcopy(holder[keyword].value)]))
+
+
+def gone(holder, keyword, _):
+    del holder[keyword]
+
+
+@SOME
+@given(data=st.data(), legacy=st.booleans(), own=st.booleans(), elsewhere=st.booleans())
+def test_functional_groups_and_other_sequences_that_are_not_as_they_should_be(enhanced, data, legacy, own, elsewhere):
+    types = [["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]] * 3
+    groups = {"rescales": [(1, -1024)] * 3, "frame_types": types} if own else {}
+    dataset = enhanced.enhanced_ct(legacy=legacy, **groups)
+    holder, keyword = data.draw(st.sampled_from(list(sequences_in(dataset))))
+    if elsewhere:  # the same also in a place where functional groups can be
+        other = data.draw(st.sampled_from(places(dataset)))
+        other[keyword] = copy.deepcopy(holder[keyword])
+        holder = other
+    data.draw(st.sampled_from([empty, without_content, twice, gone]))(holder, keyword, enhanced)
+    derive_or_refuse(enhanced.enhanced_file(dataset))

@@ -89,7 +89,7 @@ def test_lossy_frames_are_marked_with_the_ratio_of_all(frames_work, enhanced):
     assert derived.LossyImageCompressionRatio == pytest.approx(stack.nbytes / padded, rel=1e-3)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     padding=st.none() | st.integers(0, 5),
     encoding=st.tuples(

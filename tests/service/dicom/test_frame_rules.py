@@ -90,6 +90,10 @@ def invented_window(ds):
     shared(ds).FrameVOILUTSequence[0].WindowWidth = "80"
 
 
+def a_private_dimension(ds):
+    ds.DimensionIndexSequence[0].DimensionIndexPointer = 0x20051011
+
+
 def a_conversion(ds):
     frame(ds, 1).ConversionSourceAttributesSequence = Sequence([Dataset()])
 
@@ -102,6 +106,8 @@ BROKEN = {
     "FrameContentSequence of frame 1 must stay": reordered,
     "must have one item for each frame": a_frame_less,
     "PixelValueTransformationSequence must be shared or per frame": in_both_places,
+    "DimensionIndexSequence must not point to private": a_private_dimension,
+    "RescaleIntercept is of single-frame images": set_to("RescaleIntercept", "-1024"),
     "SourceImageSequence is of single-frame images": set_to("SourceImageSequence", Sequence([Dataset()])),
     "FrameType of frame 1 must be DERIVED": frame_type("ORIGINAL", "PRIMARY", "VOLUME", "NONE"),
     "FrameType of frame 2 must be DERIVED": frame_type("DERIVED", "SECONDARY", "VOLUME", "FILTERED"),

@@ -13,7 +13,6 @@ MOST_BYTES = 80_000_000
 bounded = settings(
     derandomize=True,
     database=None,
-    deadline=None,
     phases=(Phase.generate,),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

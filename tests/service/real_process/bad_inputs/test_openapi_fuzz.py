@@ -38,7 +38,6 @@ def needs_key(label: str) -> bool:
 bounded = settings(
     derandomize=True,  # the same requests each time: a failure is a change of ours
     database=None,
-    deadline=None,
     max_examples=40,
     phases=(Phase.generate,),
     suppress_health_check=list(HealthCheck),
