@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from pydicom import Dataset
 
@@ -95,7 +96,7 @@ def _unchanged(source: Dataset, derived: Dataset) -> Iterator[str]:
             yield f"{keyword} must stay as in the source"
     for before, after in _pairs(source, derived):
         for keyword in (_groups(before) | _groups(after)) - CHANGED_GROUPS:
-            if _all_items(before, keyword) != _all_items(after, keyword):
+            if _content(before, keyword) != _content(after, keyword):
                 yield f"{keyword} of frame {after.number} must stay as in the source"
 
 
@@ -188,6 +189,16 @@ def _pairs(source: Dataset, derived: Dataset) -> Iterator[Pair]:
     """The frames of both, as far as there are any."""
     counts = [len(items(dataset, PER_FRAME)) for dataset in (source, derived)]
     return zip(frame_groups(source, counts[0]), frame_groups(derived, counts[1]), strict=False)
+
+
+def _content(one: FrameGroups, keyword: str) -> list[Any]:
+    """The items of a functional group; the value of what stands among them and is no sequence, as in damaged files."""
+    found: list[Any] = []
+    for place in (one.shared, one.own):
+        if keyword in place:
+            element = place[keyword]
+            found += element.value if element.VR == "SQ" else [element.value]
+    return found
 
 
 def _all_items(one: FrameGroups, keyword: str) -> list[Dataset]:

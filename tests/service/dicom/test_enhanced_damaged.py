@@ -64,6 +64,13 @@ def test_whole_files_are_derived_from(files):
     assert all(derive_or_refuse(data) for data in files)
 
 
+def test_an_attribute_among_the_functional_groups_that_is_none_is_kept(enhanced):
+    dataset = enhanced.enhanced_ct()
+    for place in places(dataset):
+        place.AcquisitionType = "SPIRAL"
+    assert derive_or_refuse(enhanced.enhanced_file(dataset))
+
+
 @SOME
 @given(st.data())
 def test_changed_bytes(files, data):
