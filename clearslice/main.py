@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import typer
 
-from clearslice.commands import evaluate, export, keys, models, recipes, reconstruct, sample, serve, train
+from clearslice.commands import (
+    advise,
+    compare,
+    degradations,
+    evaluate,
+    export,
+    keys,
+    models,
+    recipes,
+    reconstruct,
+    sample,
+    serve,
+    train,
+)
 
 app = typer.Typer(
     name="clearslice",
@@ -30,8 +43,11 @@ app.command("sample")(sample.sample)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command("recipes")(recipes.recipes)
+app.command("degradations")(degradations.degradations)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.command("advise")(advise.advise)
 app.command("export")(export.export)
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import ndimage
+
+from imaging.backprojection import BINS_PER_PIXEL, backproject, filter_sinograms, half_turn, outside_circle
 
 MU_WATER_PER_MM = 0.0193
 """Linear attenuation of water at 70 keV, a usual effective energy of a 120 kVp beam."""
@@ -31,16 +33,10 @@ MU_WATER_PER_MM = 0.0193
 VIEWS = 1000
 """Projections over half a turn for the noise: above pi/2 * 512, so that 512 pixels are sampled without streaks."""
 
-BINS_PER_PIXEL = 1.5
-"""Detector bins per image pixel: as fine as in scanners, so that kernels may pass the pixels' Nyquist."""
-
 _PROJECTED_VIEWS = 360
 _PROJECTED_SIZE = 256
 # Line integrals only set the variance of each ray and vary slowly, so a coarser projection serves: against 512 pixels
 # and 1000 views the resulting noise level changes by less than 1 % (tests/imaging/test_low_dose.py).
-
-_OVERSAMPLING = 4  # nearest-neighbour look-up in a 4 x band-limited signal loses under 1 % against linear interpolation
-_ROWS_AT_ONCE = 32  # keeps the running sum of a block of rows in the processor's cache
 
 SOFT_TISSUE_HU = (-20.0, 120.0)
 """Water, muscle and organs, with and without contrast agent: where a noise level is defined and measured."""
@@ -104,7 +100,7 @@ def line_integrals(hu: NDArray[np.float32], spacing: tuple[float, float]) -> NDA
     square[top : top + hu.shape[0], left : left + hu.shape[1]] = hu
     mu = np.maximum(MU_WATER_PER_MM * (1 + square / 1000), 0)
     small = resize(mu, (_PROJECTED_SIZE, _PROJECTED_SIZE), order=1, anti_aliasing=size > _PROJECTED_SIZE)
-    small[_outside_circle(_PROJECTED_SIZE)] = 0
+    small[outside_circle(_PROJECTED_SIZE)] = 0
     angles = np.arange(_PROJECTED_VIEWS) * (180 / _PROJECTED_VIEWS)
     pixel_mm = float(np.sqrt(spacing[0] * spacing[1])) * size / _PROJECTED_SIZE
     return np.ascontiguousarray(radon(small, angles, circle=True).T * pixel_mm, np.float32)
@@ -139,64 +135,11 @@ def noise_basis(
     sinograms = np.empty((VIEWS, bins, 2 * len(kernels)), np.float32)
     for index in range(2 * len(kernels)):
         sinograms[..., index] = deviations[index % 2] * rng.standard_normal((VIEWS, bins), np.float32)
-    filtered = _filter(sinograms, [kernel for kernel in kernels for _ in range(2)], pixel_mm)
-    square = _backproject(filtered, size) * np.float32(1000 / MU_WATER_PER_MM)
+    filtered = filter_sinograms(sinograms, [kernel for kernel in kernels for _ in range(2)], pixel_mm)
+    square = backproject(filtered, size, half_turn(VIEWS)) * np.float32(1000 / MU_WATER_PER_MM)
     top, left = (size - shape[0]) // 2, (size - shape[1]) // 2
     noise = square[:, top : top + shape[0], left : left + shape[1]]
     return NoiseBasis(np.ascontiguousarray(noise[0::2]), np.ascontiguousarray(noise[1::2]))
-
-
-def _filter(sinograms: NDArray[np.float32], kernels: list[Kernel], pixel_mm: float) -> NDArray[np.float32]:
-    """Ramp and window along the bins, then band-limited oversampling: (V, B, K) -> (V, 4 B, K), in 1/mm per radian."""
-    bins = sinograms.shape[1]
-    length = fft.next_fast_len(2 * bins)
-    tau = pixel_mm / BINS_PER_PIXEL
-    # The ramp sampled in space (Kak & Slaney, Principles of Computerized Tomographic Imaging, eq. 3.61): sampled in
-    # frequency it would lose the mean.
-    n = np.minimum(np.arange(length), length - np.arange(length))
-    ramp = np.where(n % 2 == 1, -1 / (np.pi * np.maximum(n, 1) * tau) ** 2, 0.0)
-    ramp[0] = 1 / (4 * tau**2)
-    response = tau * fft.rfft(ramp).real
-    frequency = fft.rfftfreq(length) * BINS_PER_PIXEL
-    windows = np.stack([kernel.response(frequency) * response for kernel in kernels], axis=-1)
-    spectrum = fft.rfft(sinograms, length, axis=1) * windows.astype(np.float32)
-    fine = fft.irfft(spectrum, length * _OVERSAMPLING, axis=1)[:, : bins * _OVERSAMPLING] * _OVERSAMPLING
-    return np.ascontiguousarray(fine, np.float32)
-
-
-def _backproject(filtered: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Sum over the views of the filtered value that each pixel projects to: (V, 4 B, K) -> (K, size, size).
-
-    All K sinograms share each look-up, which is why this is here beside scikit-image's `iradon` (one at a time).
-    """
-    views, fine_bins, count = filtered.shape
-    # scikit-image's geometry: the rotation axis lies on pixel size // 2; bins are centred on the axis here
-    centre = size // 2
-    position = (np.arange(size) - centre).astype(np.float32)
-    per_pixel = BINS_PER_PIXEL * _OVERSAMPLING
-    # pixel `size // 2` lies half a pixel right of the image's middle when the size is even
-    axis = (fine_bins - 1) / 2 + per_pixel * (centre - (size - 1) / 2) - (_OVERSAMPLING - 1) / 2
-    image = np.zeros((size, size, count), np.float32)
-    picked = np.empty((_ROWS_AT_ONCE, size, count), np.float32)
-    for first in range(0, size, _ROWS_AT_ONCE):
-        rows = position[first : first + _ROWS_AT_ONCE]
-        total = image[first : first + _ROWS_AT_ONCE]
-        for view in range(views):
-            angle = np.pi * view / views
-            across = position * np.float32(np.cos(angle) * per_pixel) + np.float32(axis + 0.5)
-            down = rows * np.float32(np.sin(angle) * per_pixel)
-            index = (across[None, :] - down[:, None]).astype(np.int32)
-            total += np.take(filtered[view], index, axis=0, out=picked[: len(rows)], mode="clip")
-    image[_outside_circle(size)] = 0
-    image *= np.float32(np.pi / views)
-    return np.ascontiguousarray(np.moveaxis(image, -1, 0))
-
-
-def _outside_circle(size: int) -> NDArray[np.bool_]:
-    """(size, size) bool: outside the inscribed circle as scikit-image's `radon` draws it."""
-    y, x = np.ogrid[:size, :size]
-    outside: NDArray[np.bool_] = (x - size // 2) ** 2 + (y - size // 2) ** 2 > (size // 2) ** 2
-    return outside
 
 
 def added_noise(

@@ -3,6 +3,8 @@
     golden.npz --read_golden--> GoldenSample --(replay)--> answer --deviation--> Deviation --check_*--> fine
                RefusedVersion                                                           RefusedVersion
 
+It has an array for the image and one for every output of the version's signatures.
+
 float32 is held to a bound on every pixel. Reduced precision is held to bounds on the root mean square, the 99.9th
 percentile and the mean, all against the stored float32 answer. The bounds stand in the manifest, in the model's unit.
 """
@@ -28,10 +30,20 @@ TAIL_PERCENT = 99.9
 
 @dataclass(frozen=True, eq=False)
 class GoldenSample:
-    """`image` and the float32 answer `restored`, each (1, H, W, 1) float32, finite, in the model's unit."""
+    """An input and its float32 answers, each (1, H, W, 1) float32, finite, in the model's unit.
+
+    Attributes:
+        image: the input.
+        answers: output -> answer: `restored`, and what `with_uncertainty` gives beside it.
+    """
 
     image: NDArray[np.float32]
-    restored: NDArray[np.float32]
+    answers: dict[str, NDArray[np.float32]]
+
+    @property
+    def restored(self) -> NDArray[np.float32]:
+        """The answer of the signatures that only restore."""
+        return self.answers["restored"]
 
 
 @dataclass(frozen=True)
@@ -63,20 +75,22 @@ def read_golden(path: Path, manifest: Manifest) -> GoldenSample:
         RefusedVersion: the file is missing, too large, no NPZ, or its arrays are not as `GoldenSample` says.
     """
     file, where = path / manifest.golden.file, f"{manifest.name}@{manifest.version}: {manifest.golden.file}"
+    outputs = ("restored", *manifest.spread_outputs)
     try:
         if file.stat().st_size > MAX_GOLDEN_BYTES:
             raise RefusedVersion(f"{where} is larger than {MAX_GOLDEN_BYTES} bytes, which no golden sample is")
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            sample = GoldenSample(arrays["image"], arrays["restored"])
+            sample = GoldenSample(arrays["image"], {name: arrays[name] for name in outputs})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise RefusedVersion(f"{where} does not hold the arrays 'image' and 'restored': {error}") from error
-    for name, array in (("image", sample.image), ("restored", sample.restored)):
+        named = " and ".join(repr(name) for name in ("image", *outputs))
+        raise RefusedVersion(f"{where} does not hold the arrays {named}: {error}") from error
+    for name, array in {"image": sample.image, **sample.answers}.items():
         if array.dtype != np.float32 or array.ndim != 4 or array.shape[0] != 1 or array.shape[3] != 1:  # noqa: PLR2004 - NHWC
             raise RefusedVersion(f"{where}: {name!r} is {array.shape} {array.dtype}, not (1, H, W, 1) float32")
         if array.size == 0 or not np.isfinite(array).all():
             raise RefusedVersion(f"{where}: {name!r} is empty or holds values that are not finite")
-    if sample.image.shape != sample.restored.shape:
-        raise RefusedVersion(f"{where}: 'image' is {sample.image.shape}, 'restored' {sample.restored.shape}")
+        if sample.image.shape != array.shape:
+            raise RefusedVersion(f"{where}: 'image' is {sample.image.shape}, {name!r} {array.shape}")
     return sample
 
 

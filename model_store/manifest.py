@@ -14,6 +14,17 @@ SCHEMA_VERSION: Final = 1
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
+FLOAT32 = "serving_default"
+"""The signature that every version has."""
+
+BFLOAT16 = "bfloat16"
+
+UNCERTAINTY = "with_uncertainty"
+"""The signature of models that say how sure they are. In float32, whatever else a device serves."""
+
+UNCERTAIN_OUTPUTS = (("restored", "sigma"), ("restored", "lower", "upper"))
+"""What `with_uncertainty` gives: sigma, the expected error of every pixel, or the ends of its interval."""
+
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 
 
@@ -67,9 +78,9 @@ class TrainingData(_Frozen):
 
 
 class Golden(_Frozen):
-    """The golden sample: `golden.npz` holds `image` and `restored`, (1, H, W, 1) float32 in the model's unit.
+    """The golden sample: `golden.npz` holds `image` and every output, (1, H, W, 1) float32 in the model's unit.
 
-    `max_abs` bounds every pixel of the float32 signature. The reduced-precision signatures are compared with the
+    `max_abs` bounds every pixel of every output in float32. The reduced-precision signatures are compared with the
     stored float32 answer: root mean square, 99.9th percentile of the absolute difference, and absolute mean difference.
     All are in the model's unit.
     """
@@ -118,11 +129,17 @@ class ManifestDraft(_Frozen):
     golden: Golden
     provenance: Provenance
 
+    @property
+    def spread_outputs(self) -> tuple[str, ...]:
+        """What `with_uncertainty` gives beside `restored`; empty for a version without that signature."""
+        uncertain = self.signatures.get(UNCERTAINTY)
+        return tuple(name for name in uncertain.outputs if name != "restored") if uncertain else ()
+
     @field_validator("signatures")
     @classmethod
     def _has_serving_default(cls, signatures: dict[str, Signature]) -> dict[str, Signature]:
-        if "serving_default" not in signatures:
-            raise ValueError("signatures must contain 'serving_default'")
+        if FLOAT32 not in signatures:
+            raise ValueError(f"signatures must contain {FLOAT32!r}")
         return signatures
 
 

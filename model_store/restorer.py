@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from model_store.errors import ModelStoreError, RefusedVersion
 from model_store.golden import Deviation, GoldenSample, check_float32, check_reduced, deviation, read_golden
 from model_store.integrity import verify_files
-from model_store.manifest import Manifest, Signature
+from model_store.manifest import BFLOAT16, FLOAT32, UNCERTAINTY, Manifest
+from model_store.signatures import check_signatures
 from model_store.version import ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,6 @@ logger = logging.getLogger(__name__)
 Precision = Literal["float32", "bfloat16"]
 Batch = NDArray[np.float32]
 
-FLOAT32 = "serving_default"
-BFLOAT16 = "bfloat16"
 SIGNATURES: dict[Precision, str] = {"float32": FLOAT32, "bfloat16": BFLOAT16}
 
 TIMING_SIDE = 512
@@ -47,6 +46,28 @@ HOPELESS = 4.0
 """A first run this many times slower than the other precision's first ends the contest: bfloat16 without hardware."""
 
 
+class UncertainRestorer(Protocol):
+    """The signature `with_uncertainty` of a loaded version, in float32; safe to call from several threads at once.
+
+    Attributes:
+        outputs: what it gives: `restored`, and `sigma` or `lower` and `upper`.
+        deviations: output -> deviation of this device's answer from the stored golden one.
+    """
+
+    @property
+    def outputs(self) -> tuple[str, ...]: ...
+    @property
+    def deviations(self) -> dict[str, Deviation]: ...
+
+    def __call__(self, batch: Batch) -> dict[str, Batch]:
+        """Output -> (N, H, W, 1) float32 in the model's unit; `restored` is that of the float32 `Restorer`.
+
+        Raises:
+            ValueError: as `Restorer`.
+        """
+        ...
+
+
 class Restorer(Protocol):
     """A loaded version, safe to call from several threads at once.
 
@@ -56,6 +77,7 @@ class Restorer(Protocol):
         device: where, `CPU:0` or `GPU:0`.
         timings: precision -> seconds for one 512 x 512 image on this device; empty when the precision was given.
         deviation: of this device's answer from the stored golden one.
+        with_uncertainty: the signature that also says how sure it is, over the same weights; None if there is none.
     """
 
     @property
@@ -68,6 +90,8 @@ class Restorer(Protocol):
     def timings(self) -> dict[str, float]: ...
     @property
     def deviation(self) -> Deviation: ...
+    @property
+    def with_uncertainty(self) -> UncertainRestorer | None: ...
 
     def __call__(self, batch: Batch) -> Batch:
         """The restored batch, (N, H, W, 1) float32 in the model's unit, of a degraded one of the same shape.
@@ -85,15 +109,31 @@ class _TensorFlowRestorer:
     device: str
     timings: dict[str, float]
     deviation: Deviation
+    with_uncertainty: UncertainRestorer | None
     _restore: Callable[[Batch], Batch] = field(repr=False)
 
     def __call__(self, batch: Batch) -> Batch:
-        if not isinstance(batch, np.ndarray) or batch.ndim != 4 or batch.dtype != np.float32 or batch.shape[3] != 1:  # noqa: PLR2004 - NHWC
-            found = f"{batch.shape} {batch.dtype}" if isinstance(batch, np.ndarray) else type(batch).__name__
-            raise ValueError(f"batch must be a numpy array (N, H, W, 1) float32, not {found}")
-        if batch.size == 0:
-            raise ValueError(f"batch has shape {batch.shape}, which holds no pixel")
+        _check_batch(batch)
         return self._restore(batch)
+
+
+@dataclass(frozen=True, eq=False)
+class _TensorFlowUncertainRestorer:
+    outputs: tuple[str, ...]
+    deviations: dict[str, Deviation]
+    _answer: Callable[[Batch], dict[str, Batch]] = field(repr=False)
+
+    def __call__(self, batch: Batch) -> dict[str, Batch]:
+        _check_batch(batch)
+        return self._answer(batch)
+
+
+def _check_batch(batch: Any) -> None:
+    if not isinstance(batch, np.ndarray) or batch.ndim != 4 or batch.dtype != np.float32 or batch.shape[3] != 1:  # noqa: PLR2004 - NHWC
+        found = f"{batch.shape} {batch.dtype}" if isinstance(batch, np.ndarray) else type(batch).__name__
+        raise ValueError(f"batch must be a numpy array (N, H, W, 1) float32, not {found}")
+    if batch.size == 0:
+        raise ValueError(f"batch has shape {batch.shape}, which holds no pixel")
 
 
 def load_restorer(version: ModelVersion, *, precision: Literal["auto", "float32", "bfloat16"] = "auto") -> Restorer:
@@ -113,13 +153,18 @@ def load_restorer(version: ModelVersion, *, precision: Literal["auto", "float32"
     golden = read_golden(version.path, manifest)
     if precision == "bfloat16" and BFLOAT16 not in manifest.signatures:
         raise RefusedVersion(f"{version.ref} has no bfloat16 signature; load it in float32")
-    device, functions = _load(version)
+    device, functions, answer = _load(version)
+    uncertain: UncertainRestorer | None = None
+    if answer is not None:
+        outputs = manifest.signatures[UNCERTAINTY].outputs
+        uncertain = _TensorFlowUncertainRestorer(outputs, replay_uncertain(answer, golden, manifest), answer)
 
     def prove(candidate: Precision) -> Deviation:
         return replay(functions[SIGNATURES[candidate]], golden, manifest, candidate)
 
     if precision != "auto":
-        return _TensorFlowRestorer(version, precision, device, {}, prove(precision), functions[SIGNATURES[precision]])
+        restore = functions[SIGNATURES[precision]]
+        return _TensorFlowRestorer(version, precision, device, {}, prove(precision), uncertain, restore)
     proven: dict[Precision, Deviation] = {"float32": prove("float32")}
     if BFLOAT16 in functions:
         try:
@@ -128,7 +173,8 @@ def load_restorer(version: ModelVersion, *, precision: Literal["auto", "float32"
             logger.warning("%s; serving it in float32", error)
     timings = time_each({candidate: functions[SIGNATURES[candidate]] for candidate in proven})
     fastest = min(proven, key=lambda candidate: timings[candidate])
-    return _TensorFlowRestorer(version, fastest, device, timings, proven[fastest], functions[SIGNATURES[fastest]])
+    restore = functions[SIGNATURES[fastest]]
+    return _TensorFlowRestorer(version, fastest, device, timings, proven[fastest], uncertain, restore)
 
 
 def replay(
@@ -140,13 +186,32 @@ def replay(
         RefusedVersion: more than the manifest allows in this precision, or in another shape.
     """
     ref = f"{manifest.name}@{manifest.version}"
-    answer = restore(golden.image)
-    if answer.shape != golden.restored.shape:
-        raise RefusedVersion(f"{ref} answers its golden image {golden.image.shape} with shape {answer.shape}")
-    found = deviation(answer, golden.restored)
+    found = _deviation(restore(golden.image), golden.restored, ref)
     check = check_float32 if precision == "float32" else check_reduced
     check(found, manifest.golden, ref)
     return found
+
+
+def replay_uncertain(
+    answer: Callable[[Batch], dict[str, Batch]], golden: GoldenSample, manifest: Manifest
+) -> dict[str, Deviation]:
+    """As `replay`, of every output of `with_uncertainty`, each within the bound of float32.
+
+    Raises:
+        RefusedVersion: an output deviates by more, or has another shape; the message names it.
+    """
+    ref = f"{manifest.name}@{manifest.version}"
+    answers = answer(golden.image)
+    found = {name: _deviation(answers[name], stored, f"{ref}: {name}") for name, stored in golden.answers.items()}
+    for name, each in found.items():
+        check_float32(each, manifest.golden, f"{ref}: {name} of {UNCERTAINTY}")
+    return found
+
+
+def _deviation(answer: Batch, stored: Batch, what: str) -> Deviation:
+    if answer.shape != stored.shape:
+        raise RefusedVersion(f"{what} answers the golden image {stored.shape} with shape {answer.shape}")
+    return deviation(answer, stored)
 
 
 def time_each(
@@ -174,8 +239,10 @@ def time_each(
     return timings
 
 
-def _load(version: ModelVersion) -> tuple[str, dict[str, Callable[[Batch], Batch]]]:
-    """The device, and the manifest's signatures that take `image` and give `restored`, as functions on arrays."""
+def _load(
+    version: ModelVersion,
+) -> tuple[str, dict[str, Callable[[Batch], Batch]], Callable[[Batch], dict[str, Batch]] | None]:
+    """The device; the signatures that only restore as functions on arrays; and `with_uncertainty`, if there is one."""
     tf = import_tensorflow()
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -191,43 +258,26 @@ def _load(version: ModelVersion) -> tuple[str, dict[str, Callable[[Batch], Batch
             model = tf.saved_model.load(str(version.path))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise RefusedVersion(f"TensorFlow cannot load {version.ref}: {error}") from error
+    check_signatures(model.signatures, version.manifest)
     signatures = version.manifest.signatures
-    if set(model.signatures) != set(signatures):
-        raise RefusedVersion(
-            f"{version.ref} has the signatures {sorted(model.signatures)}, its manifest says {sorted(signatures)}"
-        )
-    for name, signature in signatures.items():
-        _check_signature(tf, model.signatures[name], signature, f"{version.ref}: signature {name!r}")
-    for name in (FLOAT32, BFLOAT16):
-        if name in signatures and (signatures[name].inputs, signatures[name].outputs) != (("image",), ("restored",)):
-            raise RefusedVersion(f"{version.ref}: signature {name!r} must take 'image' and give 'restored' and no more")
-    return device, {name: _function(tf, model, name, device) for name in (FLOAT32, BFLOAT16) if name in signatures}
 
+    # Both go through `model`, so that the function keeps the variables alive: a signature alone does not.
 
-def _function(tf: Any, model: Any, name: str, device: str) -> Callable[[Batch], Batch]:
-    def restore(batch: Batch) -> Batch:
-        # Through `model`, so that the function keeps the variables alive: a signature alone does not.
+    def restorer_of(name: str) -> Callable[[Batch], Batch]:
+        def restore(batch: Batch) -> Batch:
+            with tf.device(device):
+                answer: Batch = model.signatures[name](image=tf.constant(batch))["restored"].numpy()
+            return answer
+
+        return restore
+
+    def answer_all(batch: Batch) -> dict[str, Batch]:
         with tf.device(device):
-            answer: Batch = model.signatures[name](image=tf.constant(batch))["restored"].numpy()
-        return answer
+            answers = model.signatures[UNCERTAINTY](image=tf.constant(batch))
+            return {name: answers[name].numpy() for name in signatures[UNCERTAINTY].outputs}  # TensorFlow sorts them
 
-    return restore
-
-
-def _check_signature(tf: Any, function: Any, signature: Signature, what: str) -> None:
-    """Raises RefusedVersion unless names, dtypes and ranks are as the manifest and its `Signature` say."""
-    for kind, expected, specs in (
-        ("inputs", signature.inputs, function.structured_input_signature[1]),
-        ("outputs", signature.outputs, function.structured_outputs),
-    ):
-        if set(specs) != set(expected):
-            raise RefusedVersion(f"{what} has {kind} {sorted(specs)}, its manifest says {sorted(expected)}")
-        for tensor, spec in specs.items():
-            if spec.dtype != tf.float32:
-                raise RefusedVersion(f"{what}: {tensor!r} is {spec.dtype.name}, not float32")
-            shape = None if spec.shape.rank is None else tuple(spec.shape)
-            if shape != (None, None, None, 1):
-                raise RefusedVersion(f"{what}: {tensor!r} has shape {shape}, not (None, None, None, 1)")
+    functions = {name: restorer_of(name) for name in (FLOAT32, BFLOAT16) if name in signatures}
+    return device, functions, answer_all if UNCERTAINTY in signatures else None
 
 
 def import_tensorflow() -> Any:

@@ -15,7 +15,9 @@ import sys
 from pathlib import Path
 
 from model_store.errors import ModelStoreError, RefusedVersion
-from model_store.restorer import BFLOAT16, Precision, load_restorer
+from model_store.golden import Deviation
+from model_store.manifest import BFLOAT16, UNCERTAINTY
+from model_store.restorer import Precision, load_restorer
 from model_store.version import ModelVersion, read_version
 
 TIMEOUT_S = 900
@@ -29,7 +31,8 @@ REPORTED_CHARACTERS = 2000
 
 
 def verify_version(version: ModelVersion) -> list[str]:
-    """Checks hashes, signatures and the golden sample in every precision; one line per precision on how it went.
+    """Checks hashes, signatures and the golden sample in every precision; one line per precision, and one per output
+    of `with_uncertainty`, on how it went.
 
     Raises:
         RefusedVersion: the version must not be served.
@@ -38,12 +41,18 @@ def verify_version(version: ModelVersion) -> list[str]:
     lines = []
     for precision in precisions:
         restorer = load_restorer(version, precision=precision)
-        found = restorer.deviation
-        lines.append(
-            f"{precision} on {restorer.device}: largest deviation {found.max_abs:.3g} {version.manifest.unit},"
-            f" root mean square {found.rms:.3g}, mean {found.mean:.3g}"
-        )
+        lines.append(f"{precision} on {restorer.device}: {_told(restorer.deviation, version)}")
+    if restorer.with_uncertainty:
+        for name, found in restorer.with_uncertainty.deviations.items():
+            lines.append(f"{UNCERTAINTY}, {name}, on {restorer.device}: {_told(found, version)}")
     return lines
+
+
+def _told(found: Deviation, version: ModelVersion) -> str:
+    return (
+        f"largest deviation {found.max_abs:.3g} {version.manifest.unit},"
+        f" root mean square {found.rms:.3g}, mean {found.mean:.3g}"
+    )
 
 
 def verify_in_fresh_process(path: Path) -> None:

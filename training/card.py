@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from model_store.manifest import ManifestDraft
-from training.evaluate import Row, render_markdown
+from training.degradations import degradation_from_json
+from training.evaluate import Row
+from training.recipes import RECIPES
+from training.score_tables import render_markdown
+from training.targets import Target
+
+AGAINST: dict[Target, str] = {
+    "reference": "the reference",
+    "second": "a second image of the same place with noise of its own: no reference",
+    "halves": "half of the views against the other half, simulated as noise of twice the variance: no reference",
+}
+
+SPREADS = {
+    "sigma": "the expected error of each pixel (a standard deviation)",
+    "lower": "the low end of its interval",
+    "upper": "the high end",
+}
 
 LIMITS = """\
 - Trained on simulated noise added to real scans. Scanners differ in kernels, bow-tie filters, dose modulation and
@@ -20,27 +38,28 @@ LIMITS = """\
 def render_card(draft: ManifestDraft, rows: Sequence[Row]) -> str:
     """Markdown with data, settings, scores with intervals and baselines, limits and intended use."""
     settings = draft.training_settings
+    recipe = RECIPES.get(draft.recipe)
+    warning = recipe.warning if recipe else ""
+    features = settings.get("features")
     patches = settings.get("epochs", 0) * settings.get("steps", 0) * settings.get("batch", 0)
-    noise = settings.get("noise", {})
     data = [f"| {each.series} | {each.slices} | {each.collection} | {each.licence} |" for each in draft.training_data]
     return f"""# {draft.name}
 
 {draft.summary}
 
 **Intended use.** {draft.intended_use}
-
+{f"{chr(10)}**Warning.** {warning}{chr(10)}" if warning else ""}
 | | |
 |---|---|
 | takes and gives | {draft.unit}, (N, H, W, 1) float32, any size |
+{_uncertainty(draft)}\
 | parameters | {draft.parameters:,} |
 | receptive field | {draft.receptive_field} pixels |
-| loss | {draft.recipe} {draft.recipe_settings or ""} |
+| loss | {draft.recipe} {draft.recipe_settings or ""}{f", features of {_source(features)}" if features else ""} |
 | trained | {settings.get("epochs")} epochs of {settings.get("steps")} steps, \
 {patches:,} patches of {settings.get("patch")} pixels, {settings.get("precision")}, seed {settings.get("seed")} |
-| noise in training | projection domain, {noise.get("low")} to {noise.get("high")} of the scan's own dose, \
-log-uniform, times a factor of up to {noise.get("spread")} either way; \
-up to {100 * noise.get("electronic_share", 0):.0f} % of the variance electronic; \
-four kernels from plain ramp to very soft; {100 * noise.get("clean_share", 0):.0f} % of the patches clean |
+| noise in training | {_noise(settings.get("noise", {}))} |
+| trained against | {AGAINST[recipe.target] if recipe else AGAINST["reference"]} |
 | made by | clearslice {draft.provenance.clearslice}, {draft.provenance.source_revision}, \
 {draft.provenance.created.date().isoformat()}, {draft.provenance.device} |
 
@@ -59,3 +78,30 @@ On patients that were neither fitted nor tuned on; noise simulated as in trainin
 
 {LIMITS}
 """
+
+
+def _uncertainty(draft: ManifestDraft) -> str:
+    """A line of the table for models with the signature `with_uncertainty`."""
+    if not draft.spread_outputs:
+        return ""
+    means = " and ".join(f"{name}, {SPREADS[name]}" for name in draft.spread_outputs)
+    return f"| `with_uncertainty` also gives | {means}; true for images like those of training, and no guarantee |\n"
+
+
+def _noise(noise: Mapping[str, Any]) -> str:
+    """In words, of a `DoseRange` or a `Degradation` in JSON."""
+    if "name" in noise:
+        return degradation_from_json(noise).label
+    return (
+        f"projection domain, {noise.get('low')} to {noise.get('high')} of the scan's own dose,"
+        f" log-uniform, times a factor of up to {noise.get('spread')} either way;"
+        f" up to {100 * noise.get('electronic_share', 0):.0f} % of the variance electronic;"
+        f" four kernels from plain ramp to very soft; {100 * noise.get('clean_share', 0):.0f} % of the patches clean"
+    )
+
+
+def _source(features: Mapping[str, str]) -> str:
+    """In words, of a `training.features.FeatureSource` in JSON."""
+    if features["network"] == "encoder":
+        return "an encoder trained on the same series"
+    return f"{Path(features['file']).name} {features['layer']}".strip() + f", sha256 {features['sha256'][:12]}"

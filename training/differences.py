@@ -7,25 +7,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from imaging.metrics import SOFT_TISSUE
 from training.evaluate import INTERVAL_METHOD, ImageScore, bootstrap
+from training.image_scores import CONTRACTS
 
 MINIMUM_PATIENTS = 6
 """With fewer the differences are printed without an interval: they say nothing about other patients."""
 
 
 def render_differences(scores: Sequence[ImageScore], method: str, *, seed: int = 0) -> str:
-    """Markdown table: `method` minus every other method, PSNR and SSIM in the soft-tissue window, with intervals.
+    """Markdown table: `method` minus every other method, PSNR and SSIM under the main contract, with intervals.
 
     Args:
         scores: of all methods on the same slices, in the same order.
         method: the one that is compared.
         seed: of the bootstrap.
     """
+    contract = next(main for main, *_ in CONTRACTS.values() if ("psnr", main.name) in scores[0].values)
     values: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for score in scores:
         for metric in ("psnr", "ssim"):
-            value = score.values[metric, SOFT_TISSUE.name]
+            value = score.values[metric, contract.name]
             values[score.degradation, score.method, metric][score.patient].append(value)
     lines = [f"| degradation | {method} minus | PSNR, dB | SSIM |", "|---|---|---|---|"]
     for degradation, other in dict.fromkeys((score.degradation, score.method) for score in scores):
@@ -41,7 +42,5 @@ def render_differences(scores: Sequence[ImageScore], method: str, *, seed: int =
                 text += f" [{style.format(interval[0])}, {style.format(interval[1])}]"
             cells.append(text)
         lines.append(f"| {degradation} | {other} | {cells[0]} | {cells[1]} |")
-    return (
-        "\n".join([*lines, "", f"Soft-tissue window. Brackets: {INTERVAL_METHOD}; not corrected for their number."])
-        + "\n"
-    )
+    note = f"Contract: {contract.name}. Brackets: {INTERVAL_METHOD}; not corrected for their number."
+    return "\n".join([*lines, "", note]) + "\n"

@@ -1,8 +1,9 @@
 """Errors of the laboratory.
 
-data --(series?)--> pairs --(recipe?)--> fit --(checkpoint fits?)--> model --> export
-     NoTrainingData         UnknownRecipe      IncompatibleRun
-                           UnknownSetting
+data --(series?)--> series --(degradation?)--> pairs --(recipe?)--> fit --(checkpoint fits?)--> model --> export
+     NoTrainingData        UnknownDegradation       UnknownRecipe     IncompatibleRun
+                           ImpossibleSetting        UnknownSetting
+                           UnsuitableSeries
 """
 
 
@@ -14,13 +15,53 @@ class NoTrainingData(TrainingError):
     """The given folders and archives hold no series that can be used."""
 
 
+class UnpairedImages(TrainingError):
+    """Noisy and clean images that do not belong together: names, shapes or numbers of frames differ."""
+
+
+class UnusableEvidence(TrainingError):
+    """A file that is said to hold a study's report does not, or is of another domain."""
+
+
+class UnverifiableAdvice(TrainingError):
+    """Too few images, sources or recipes to compare what was advised with something else."""
+
+
 class UnknownRecipe(TrainingError):
     """No recipe of that name."""
 
 
 class UnknownSetting(TrainingError):
-    """A recipe does not take a number of that name."""
+    """A recipe or a degradation does not take a number of that name."""
+
+
+class UnknownDegradation(TrainingError):
+    """The domain has no degradation of that name."""
+
+
+class ImpossibleSetting(TrainingError):
+    """A number that a degradation cannot have, such as a negative standard deviation."""
+
+
+class UnsuitableSeries(TrainingError):
+    """A degradation needs something of a series that it does not have, such as projections of a CT scan."""
 
 
 class IncompatibleRun(TrainingError):
     """A run folder holds a run with other settings, or nothing that can be resumed."""
+
+
+class InvalidStudy(TrainingError):
+    """A study that cannot be run as asked: nothing to compare, doubles, too few patients."""
+
+
+class MissingNetwork(TrainingError):
+    """A recipe compares or judges by a network, features or a discriminator, that it was not given."""
+
+
+class UnusableFeatures(TrainingError):
+    """A file of feature weights is missing, no such file, or lacks a layer."""
+
+
+class UnsupportedBackend(TrainingError):
+    """What was asked for does not work on this Keras backend."""

@@ -1,15 +1,17 @@
 """Evaluate: what a restorer does to patients it has never seen, beside tuned classical baselines, with intervals.
 
-    report series --DoseProtocol--> (degraded, reference) --each method--> ImageScore --by patient--> Row --> table
-    tune series ----------------------------------------> the baselines' parameters
+    report series --Degrade--> (degraded, reference) --each method--> ImageScore --by patient--> Row --> score_tables
+    tune series --Degrade--> the baselines' parameters
 
-Scores are means over patients of means over slices. Intervals come from a hierarchical bootstrap: patients are drawn
-with replacement, then slices within each drawn patient (Davison & Hinkley, Bootstrap Methods and their Application,
-1997, section 3.8). Methods see the same noise, so gains over the degraded image are paired.
+Works for every domain: contracts and baselines follow from the unit of the series. Scores are means over patients of
+means over slices. Intervals come from a hierarchical bootstrap: patients are drawn with replacement, then slices within
+each drawn patient (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). Methods see the same
+noise, so gains over the degraded image are paired.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,42 +22,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.metrics import FULL_RANGE, SOFT_TISSUE, measure, tissue_bias
+from imaging.image import Unit
 from training.baselines import BASELINES, TunedBaseline, tune
-from training.datasets import DoseProtocol, evaluation_pairs
-from training.pairs import PreparedSeries
+from training.datasets import evaluation_pairs
+from training.image_scores import Picture, Values, score_against, scores
+from training.pairs import PreparedSeries, StatedDegrade
 from training.progress import Advance, silent
 
-Picture = NDArray[np.float32]
 Restore = Callable[[Picture], Picture]
-"""(H, W) float32 HU -> (H, W) float32 HU."""
+"""(H, W) float32 -> (H, W) float32, in the unit of the images."""
 
 Interval = tuple[float, float]
 """(low, high)."""
 
-CONTRACTS = (SOFT_TISSUE, FULL_RANGE)
 DEGRADED = "degraded"
 
 BOOTSTRAP_DRAWS = 2000
 INTERVAL_METHOD = f"95 % hierarchical bootstrap (patient, then slice), {BOOTSTRAP_DRAWS} draws"
 _TUNE_SLICES = 12
-_MINIMUM_TISSUE_PIXELS = 50  # fewer say nothing about a bias
 
 
 @dataclass(frozen=True)
 class ImageScore:
-    """All scores of one method on one slice: (metric, contract) -> value."""
+    """All scores of one method on one slice; `values` as `training.image_scores.scores` gives them."""
 
     method: str
     degradation: str
     series: str
     patient: str
-    values: dict[tuple[str, str], float]
+    values: Values
 
 
 @dataclass(frozen=True)
 class Row:
-    """One cell of the table: mean over patients, its interval, and the mean paired gain over the degraded image."""
+    """One cell of the table: mean over patients, its interval, and the mean paired gain over the degraded image.
+
+    `gain` is None for what the degraded image has not: a structure of what was removed. `images` is how many slices the
+    metric is defined on.
+    """
 
     method: str
     degradation: str
@@ -63,7 +67,7 @@ class Row:
     contract: str
     mean: float
     interval: Interval | None
-    gain: float
+    gain: float | None
     gain_interval: Interval | None
     patients: int
     images: int
@@ -73,48 +77,59 @@ def evaluate(
     methods: Mapping[str, Restore],
     report: Sequence[PreparedSeries],
     tune_series: Sequence[PreparedSeries],
-    protocols: Sequence[DoseProtocol],
+    degradations: Sequence[StatedDegrade],
     *,
     processes: int | None = None,
     progress: Advance = silent,
 ) -> list[ImageScore]:
-    """Scores every method, the degraded image and the baselines on every slice of `report` under every protocol.
+    """Scores every method, the degraded image and the baselines on every slice of `report` under every degradation.
 
     Args:
         methods: name -> restorer of one image.
-        report: series of patients that nothing was fitted or tuned on.
+        report: series of patients that nothing was fitted or tuned on, all in one unit.
         tune_series: what the baselines' parameters are chosen on; empty leaves the baselines out.
-        protocols: how slices are degraded.
+        degradations: how slices are degraded.
         processes: for the baselines (default: the machine's cores).
         progress: told (what, done, total).
     """
-    scores = []
+    found = []
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for protocol in protocols:
-            baselines = _tuned(tune_series, protocol, pool, progress)
-            pairs = [(each, pair) for each in report for pair in evaluation_pairs(each, protocol)]
-            for number, (series, (degraded, reference)) in enumerate(pairs):
-                work = [pool.submit(baseline, degraded) for baseline in baselines]
-                restored = {DEGRADED: degraded}
-                restored |= {name: restore(degraded) for name, restore in methods.items()}
-                restored |= {b.label: future.result() for b, future in zip(baselines, work, strict=True)}
-                for method, image in restored.items():
-                    values = _values(image, reference)
-                    scores.append(ImageScore(method, protocol.label, series.name, series.patient, values))
-                progress(f"evaluate: {protocol.label}", number + 1, len(pairs))
-    return scores
+        for degrade in degradations:
+            baselines = _tuned(tune_series, degrade, pool, progress)
+            total, done = sum(len(each.images) for each in report), 0
+            for series in report:
+                for degraded, image in evaluation_pairs(series, degrade):
+                    work = [pool.submit(_baseline_scores, each, degraded, image, series.unit) for each in baselines]
+                    reference = score_against(image, series.unit)
+                    values = {DEGRADED: scores(degraded, degraded, reference)}
+                    values |= {
+                        name: scores(restore(degraded), degraded, reference) for name, restore in methods.items()
+                    }
+                    values |= {each.label: future.result() for each, future in zip(baselines, work, strict=True)}
+                    found += [
+                        ImageScore(method, degrade.label, series.name, series.patient, each)
+                        for method, each in values.items()
+                    ]
+                    done += 1
+                    progress(f"evaluate: {degrade.label}", done, total)
+    return found
+
+
+def _baseline_scores(baseline: TunedBaseline, degraded: Picture, reference: Picture, unit: Unit) -> Values:
+    return scores(baseline(degraded), degraded, score_against(reference, unit))
 
 
 def _tuned(
     series: Sequence[PreparedSeries],
-    protocol: DoseProtocol,
+    degrade: StatedDegrade,
     pool: ProcessPoolExecutor,
     progress: Advance,
 ) -> list[TunedBaseline]:
-    pairs = [pair for each in series for pair in evaluation_pairs(each, protocol)]
-    if not pairs:
+    slices = [(each, pair) for each in series for pair in evaluation_pairs(each, degrade)]
+    if not slices:
         return []
-    pairs = pairs[:: max(1, len(pairs) // _TUNE_SLICES)]
+    unit = slices[0][0].unit
+    pairs = [pair for _, pair in slices[:: max(1, len(slices) // _TUNE_SLICES)]]
     total, done = sum(len(baseline.grid) for baseline in BASELINES), 0
     tuned = []
     for baseline in BASELINES:
@@ -122,42 +137,41 @@ def _tuned(
         def advance() -> None:
             nonlocal done
             done += 1
-            progress(f"tune baselines: {protocol.label}", done, total)
+            progress(f"tune baselines: {degrade.label}", done, total)
 
-        tuned.append(tune(baseline, pairs, pool, advance))
+        tuned.append(tune(baseline, pairs, unit, pool, advance))
     return tuned
 
 
-def _values(restored: Picture, reference: Picture) -> dict[tuple[str, str], float]:
-    values = {}
-    for contract in CONTRACTS:
-        scores = measure(restored, reference, contract)
-        for metric in ("psnr", "ssim", "rmse"):
-            values[metric, contract.name] = float(getattr(scores, metric))
-    for tissue, (bias, pixels) in tissue_bias(restored, reference).items():
-        if pixels >= _MINIMUM_TISSUE_PIXELS:
-            values["bias", tissue] = bias
-    return values
+def summarise(image_scores: Iterable[ImageScore], *, seed: int = 0) -> list[Row]:
+    """Rows in the order of methods; within a patient the order of slices pairs a method with the degraded image.
 
-
-def summarise(scores: Iterable[ImageScore], *, seed: int = 0) -> list[Row]:
-    """Rows in the order of methods; within a patient the order of slices pairs a method with the degraded image."""
+    Slices on which a metric is not defined (NaN, or the infinite PSNR of a perfect image) are left out of its row, and
+    patients without any.
+    """
     table: dict[tuple[str, str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for score in scores:
+    for score in image_scores:
         for (metric, contract), value in score.values.items():
             table[score.degradation, score.method, metric, contract][score.patient].append(value)
     rows = []
     for (degradation, method, metric, contract), by_patient in table.items():
         before = table[degradation, DEGRADED, metric, contract]
-        values = [np.asarray(each) for each in by_patient.values()]
-        gains = [np.asarray(each) - np.asarray(before[patient]) for patient, each in by_patient.items()]
+        values = _defined(by_patient.values())
+        if not values:
+            continue
+        gains = _defined(np.asarray(each) - np.asarray(before[patient]) for patient, each in by_patient.items())
         mean, interval = bootstrap(values, np.random.default_rng(seed))
-        gain, gain_interval = bootstrap(gains, np.random.default_rng(seed))
+        gain, gain_interval = bootstrap(gains, np.random.default_rng(seed)) if gains else (None, None)
         images = sum(len(each) for each in values)
         rows.append(
             Row(method, degradation, metric, contract, mean, interval, gain, gain_interval, len(values), images)
         )
     return rows
+
+
+def _defined(by_patient: Iterable[Sequence[float] | NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    arrays = [np.asarray(each, np.float64) for each in by_patient]
+    return [kept for each in arrays if len(kept := each[np.isfinite(each)])]
 
 
 def bootstrap(by_patient: Sequence[NDArray[np.float64]], rng: np.random.Generator) -> tuple[float, Interval | None]:
@@ -182,10 +196,27 @@ def bootstrap(by_patient: Sequence[NDArray[np.float64]], rng: np.random.Generato
     return mean, (float(low), float(high))
 
 
-def to_json(rows: Iterable[Row], scores: Iterable[ImageScore]) -> dict[str, Any]:
-    """Rows and the single scores they come from, as plain values."""
-    plain = [asdict(score) | {"values": [[*key, value] for key, value in score.values.items()]} for score in scores]
-    return {"interval_method": INTERVAL_METHOD, "rows": [asdict(row) for row in rows], "scores": plain}
+def to_json(rows: Iterable[Row], image_scores: Iterable[ImageScore]) -> dict[str, Any]:
+    """Rows and the single scores they come from, as plain values; what is not defined on a slice is None."""
+    return {
+        "interval_method": INTERVAL_METHOD,
+        "rows": [asdict(row) for row in rows],
+        "scores": [score_to_json(score) for score in image_scores],
+    }
+
+
+def score_to_json(score: ImageScore) -> dict[str, Any]:
+    """Plain values: `values` as a list of (metric, contract, value or None)."""
+    values = [[*key, value if math.isfinite(value) else None] for key, value in score.values.items()]
+    return asdict(score) | {"values": values}
+
+
+def score_from_json(plain: Mapping[str, Any]) -> ImageScore:
+    """What `score_to_json` wrote."""
+    values = {
+        (metric, contract): math.nan if value is None else float(value) for metric, contract, value in plain["values"]
+    }
+    return ImageScore(**{**plain, "values": values})
 
 
 def rows_from_json(plain: Mapping[str, Any]) -> list[Row]:
@@ -193,42 +224,3 @@ def rows_from_json(plain: Mapping[str, Any]) -> list[Row]:
     pairs = ("interval", "gain_interval")
     fields: Iterable[dict[str, Any]] = plain["rows"]
     return [Row(**{**row, **{key: row[key] and tuple(row[key]) for key in pairs}}) for row in fields]
-
-
-def render_markdown(rows: Sequence[Row]) -> str:
-    """The table that reports and model cards show: one section per degradation, one line per method."""
-    lines: list[str] = []
-    columns = (
-        ("psnr", SOFT_TISSUE.name, "PSNR, dB", "{:.2f}"),
-        ("ssim", SOFT_TISSUE.name, "SSIM", "{:.4f}"),
-        ("rmse", SOFT_TISSUE.name, "RMSE, HU", "{:.2f}"),
-        ("psnr", FULL_RANGE.name, "PSNR full range, dB", "{:.2f}"),
-        ("bias", "soft tissue", "bias in soft tissue, HU", "{:+.2f}"),
-    )
-    for degradation in dict.fromkeys(row.degradation for row in rows):
-        cells = {(r.method, r.metric, r.contract): r for r in rows if r.degradation == degradation}
-        first = next(iter(cells.values()))
-        lines += [
-            f"**{degradation}**: {first.patients} patients, {first.images} slices",
-            "",
-            "| method | " + " | ".join(title for _, _, title, _ in columns) + " |",
-            "|---" * (len(columns) + 1) + "|",
-        ]
-        for method in dict.fromkeys(method for method, _, _ in cells):
-            texts = []
-            for metric, contract, _, style in columns:
-                row = cells.get((method, metric, contract))
-                mean = style.format(row.mean) if row else ""
-                interval = ", ".join(style.format(end) for end in row.interval) if row and row.interval else ""
-                texts.append(f"{mean} [{interval}]" if interval else mean)
-            lines.append(f"| {method} | " + " | ".join(texts) + " |")
-        lines.append("")
-    window = f"[{SOFT_TISSUE.low:g}, {SOFT_TISSUE.high:g}] HU"
-    full = f"[{FULL_RANGE.low:g}, {FULL_RANGE.high:g}] HU"
-    lines.append(
-        f"PSNR, SSIM and RMSE in the soft-tissue window {window}, clipped, range {SOFT_TISSUE.data_range:g};"
-        f" full range {full}, range {FULL_RANGE.data_range:g}."
-        f" SSIM: {SOFT_TISSUE.ssim_taps} taps, sigma {SOFT_TISSUE.ssim_sigma}."
-        f" Brackets: {INTERVAL_METHOD}. Baselines are tuned for each degradation on the tune patients."
-    )
-    return "\n".join(lines) + "\n"

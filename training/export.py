@@ -1,17 +1,19 @@
 """Export: a finished run -> a SavedModel with everything in its graph, a golden sample, a model card -> publish.
 
-    run --load_run--> Keras model --two signatures, one set of weights-> staged/saved_model.pb, variables/
+    run --load_run--> Keras model --signatures over one set of weights-> staged/saved_model.pb, variables/
                                   --phantom, odd size, metal, air------> staged/golden.npz
                                   --scores, data, settings-------------> staged/README.md, draft --> publish
 
 Keras' own `export` writes every variable twice when there are two signatures; a `tf.Module` that holds the variables
-writes them once. The bfloat16 signature calls a twin network on the float32 weights, so both can never drift apart.
+writes them once. The bfloat16 signature calls a twin network on the float32 weights, so both can never drift apart. A
+network that says how sure it is has a third signature, `with_uncertainty`; the other two leave its second head out.
 TensorFlow is imported here and in no other module of `training`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import platform
 import shutil
@@ -27,18 +29,32 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.image import Unit
 from imaging.low_dose import STANDARD, simulate
-from imaging.metrics import FULL_RANGE, SOFT_TISSUE
+from imaging.metrics import SOFT_TISSUE
 from imaging.phantom import trunk
-from model_store.manifest import Contract, Golden, ManifestDraft, Provenance, Score, Signature, TrainingData
+from model_store.manifest import (
+    BFLOAT16,
+    FLOAT32,
+    UNCERTAINTY,
+    Contract,
+    Golden,
+    ManifestDraft,
+    Provenance,
+    Score,
+    Signature,
+    TrainingData,
+)
 from model_store.store import ModelStore
 from model_store.version import ModelVersion
 from training.card import render_card
+from training.domains import DOMAINS
 from training.errors import IncompatibleRun
 from training.evaluate import DEGRADED, INTERVAL_METHOD, Row
 from training.fit import FitSettings, finished_epochs, load_run
-from training.recipes import DOMAINS, parse_model_name
-from training.unet import build_unet
+from training.image_scores import AGREEMENT, CONTRACTS
+from training.recipes import parse_model_name
+from training.unet import UNIT_RANGE, build_unet, restored_only
 
 GOLDEN_SHAPE = (139, 173)
 """Odd and small: reaches the padding inside the graph, and weighs under 200 KB."""
@@ -80,9 +96,9 @@ def export(
     with tempfile.TemporaryDirectory(prefix="clearslice-export-") as folder:
         staged = Path(folder) / "staged"
         write_saved_model(model, settings, staged)
-        image = golden_image()
-        restored = _restore_from(staged, image)
-        np.savez(staged / "golden.npz", image=image, restored=restored)
+        image = golden_image(DOMAINS[parse_model_name(settings.model)[0]])
+        arrays: dict[str, Any] = {"image": image, **_answers_of(staged, image)}
+        np.savez(staged / "golden.npz", **arrays)
         data = json.loads((run / "data.json").read_text())
         draft = _draft(model, settings, rows, data, credits_by_series or {})
         (staged / "README.md").write_text(render_card(draft, rows))
@@ -90,37 +106,51 @@ def export(
 
 
 def write_saved_model(model: keras.Model, settings: FitSettings, folder: Path) -> None:
-    """Signatures `serving_default` (float32) and `bfloat16`, each `image` -> `restored`, over one set of variables."""
+    """Writes the signatures over one set of variables.
+
+    `serving_default` (float32) and `bfloat16` are `image` -> `restored`. `with_uncertainty` (float32) is there when the
+    recipe has several outputs and gives each by its name; its `restored` is that of `serving_default`, bit for bit on
+    one processor, because it is computed by the same layers.
+    """
     import tensorflow as tf  # noqa: PLC0415 - heavy; see the module
 
-    domain, _ = parse_model_name(settings.model)
-    full = build_unet(settings.network, DOMAINS[domain], dtype="float32")
+    domain, recipe = parse_model_name(settings.model)
+    full = build_unet(settings.network, DOMAINS[domain], outputs=recipe.outputs, dtype="float32")
     full.set_weights(model.get_weights())
+    restored = restored_only(full)
     # its float32 variables are thrown away: the calls below hand it the full model's
     twin = build_unet(settings.network, DOMAINS[domain], dtype="mixed_bfloat16")
+    image_spec = tf.TensorSpec((None, None, None, 1), tf.float32, "image")
 
     class Exported(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.weights = [variable.value for variable in full.variables]
 
-        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, "image")])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[image_spec])  # type: ignore[untyped-decorator]
         def float32(self, image: Any) -> dict[str, Any]:
-            return {"restored": full(image, training=False)}
+            return {"restored": restored(image, training=False)}
 
-        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, "image")])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[image_spec])  # type: ignore[untyped-decorator]
         def bfloat16(self, image: Any) -> dict[str, Any]:
-            restored, _ = twin.stateless_call(
-                [variable.value for variable in full.trainable_variables],
-                [variable.value for variable in full.non_trainable_variables],
+            answer, _ = twin.stateless_call(
+                [variable.value for variable in restored.trainable_variables],
+                [variable.value for variable in restored.non_trainable_variables],
                 image,
                 training=False,
             )
-            return {"restored": restored}
+            return {"restored": answer}
+
+    @tf.function(input_signature=[image_spec])  # type: ignore[untyped-decorator]
+    def with_uncertainty(image: Any) -> dict[str, Any]:
+        answer = full(image, training=False)
+        return {name: answer[..., channel : channel + 1] for channel, name in enumerate(recipe.outputs)}
 
     module = Exported()
+    signatures = {FLOAT32: module.float32, BFLOAT16: module.bfloat16}
+    if len(recipe.outputs) > 1:  # no method: TensorFlow saves those of the module whether they are signatures or not
+        signatures[UNCERTAINTY] = with_uncertainty
     options = tf.saved_model.SaveOptions(save_debug_info=False)
-    signatures = {"serving_default": module.float32, "bfloat16": module.bfloat16}
     tf.saved_model.save(module, str(folder), signatures=signatures, options=options)
     for empty in ("assets", "fingerprint.pb"):  # neither is read by anyone; the manifest has the hashes
         path = folder / empty
@@ -130,21 +160,33 @@ def write_saved_model(model: keras.Model, settings: FitSettings, folder: Path) -
             path.unlink(missing_ok=True)
 
 
-def golden_image() -> NDArray[np.float32]:
-    """The golden input, (1, 139, 173, 1) float32 HU: a noisy abdomen with metal, bone, gas and air; always the same."""
+def golden_image(unit: Unit = "HU") -> NDArray[np.float32]:
+    """The golden input, (1, 139, 173, 1) float32; always the same.
+
+    For `HU` a noisy abdomen with metal, bone, gas and air; for `relative` the same as a picture: what its soft-tissue
+    window shows, from black to white, with white noise that goes beyond both.
+    """
     rng = np.random.default_rng(20261124)
     spacing = (2.1, 2.1)  # mm; a whole trunk within so few pixels
     truth = trunk(GOLDEN_SHAPE, spacing, rng, metal=True)
-    noisy = simulate(truth, spacing, dose_fraction=0.25, noise_hu=15, kernel=STANDARD, electronic_noise=4, rng=rng)
+    if unit == "relative":
+        shown = np.clip((truth - SOFT_TISSUE.low) / (SOFT_TISSUE.high - SOFT_TISSUE.low), 0, 1)
+        noisy = np.asarray(shown + rng.normal(0, 0.1, shown.shape), np.float32)
+    else:
+        noisy = simulate(truth, spacing, dose_fraction=0.25, noise_hu=15, kernel=STANDARD, electronic_noise=4, rng=rng)
     return noisy[None, ..., None]
 
 
-def _restore_from(folder: Path, image: NDArray[np.float32]) -> NDArray[np.float32]:
+def _answers_of(folder: Path, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Output -> answer of the staged model: `restored`, and what `with_uncertainty` gives beside it."""
     import tensorflow as tf  # noqa: PLC0415 - heavy; see the module
 
-    signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    restored: NDArray[np.float32] = signature(image=tf.constant(image))["restored"].numpy()
-    return restored
+    signatures = tf.saved_model.load(str(folder)).signatures
+    answers: dict[str, NDArray[np.float32]] = {}
+    for name in (UNCERTAINTY, FLOAT32):  # in this order: `restored` is that of the signature that all versions have
+        if name in signatures:
+            answers |= {output: tensor.numpy() for output, tensor in signatures[name](image=tf.constant(image)).items()}
+    return answers
 
 
 def _draft(
@@ -166,20 +208,17 @@ def _draft(
         recipe_settings=dict(recipe.settings),
         summary=f"Residual U-Net for {domain}, loss {recipe.name}. Theory favours it for: {recipe.says}.",
         intended_use=INTENDED_USE,
-        signatures={
-            "serving_default": Signature(compute_dtype="float32"),
-            "bfloat16": Signature(compute_dtype="bfloat16"),
-        },
+        signatures={FLOAT32: Signature(), BFLOAT16: Signature(compute_dtype="bfloat16")}
+        | ({UNCERTAINTY: Signature(outputs=recipe.outputs)} if len(recipe.outputs) > 1 else {}),
         size_multiple=settings.network.size_multiple,
         receptive_field=settings.network.receptive_field,
         parameters=model.count_params(),
-        training_settings=settings.to_json(),
+        training_settings=_settings_without_paths(settings),
         training_data=tuple(
             TrainingData(**each, collection=credit.collection, licence=credit.licence) for each, credit in sources
         ),
         scores=_scores(settings.model, rows),
-        # the same bounds for every CT model: see docs/decisions/0004-golden-tolerance.md
-        golden=Golden(max_abs=0.5, reduced_rms=1.0, reduced_p999=5.0, reduced_mean=0.1),
+        golden=_bounds(UNIT_RANGE[DOMAINS[domain]][2]),
         provenance=Provenance(
             created=dt.datetime.now(dt.UTC).replace(microsecond=0),
             clearslice=installed_version("clearslice"),
@@ -192,8 +231,27 @@ def _draft(
     )
 
 
+def _bounds(scale: float) -> Golden:
+    """The same for every model, in the network's unit: for CT 0.5, 1, 5 and 0.1 HU.
+
+    See docs/decisions/0004-golden-tolerance.md.
+    """
+    return Golden(max_abs=5e-4 * scale, reduced_rms=1e-3 * scale, reduced_p999=5e-3 * scale, reduced_mean=1e-4 * scale)
+
+
+def _settings_without_paths(settings: FitSettings) -> dict[str, Any]:
+    """As written to the manifest: of a file of features its name and hash, not where it lay on this machine."""
+    plain = settings.to_json()
+    if settings.features:
+        plain["features"]["file"] = Path(settings.features.file).name
+    return plain
+
+
 def _scores(method: str, rows: Sequence[Row]) -> tuple[Score, ...]:
-    contracts = {c.name: Contract(name=c.name, low=c.low, high=c.high, unit=c.unit) for c in (SOFT_TISSUE, FULL_RANGE)}
+    contracts = {
+        each.name: Contract(name=each.name, low=each.low, high=each.high, unit=each.unit)
+        for each in itertools.chain(*CONTRACTS.values())
+    }
     before = {(r.degradation, r.metric, r.contract): r.mean for r in rows if r.method == DEGRADED}
     return tuple(
         Score(
@@ -208,7 +266,8 @@ def _scores(method: str, rows: Sequence[Row]) -> tuple[Score, ...]:
             images=row.images,
         )
         for row in rows
-        if row.method == method and row.contract in contracts
+        # the others say in what way an image differs, not how far: they are in evaluation.json only
+        if row.method == method and row.metric in AGREEMENT
     )
 
 

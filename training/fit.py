@@ -1,6 +1,6 @@
 """Fit: one loop, readable in one sitting, that a killed run resumes.
 
-    patches --train_on_batch--> weights --end of epoch--> tune scores --> TensorBoard, history, checkpoint
+    patches --train_on_batch--> weights --end of epoch--> scores of probes --> TensorBoard, history, checkpoint
 
 A run is a folder:
 
@@ -8,10 +8,15 @@ A run is a folder:
                        what was asked, and of which series; a run resumes only under the same
     checkpoint.weights.h5, history.json
                        weights with optimiser state, and one line per finished epoch; written aside, then renamed
+    discriminator-*.weights.h5, features.json
+                       of recipes that need them: the discriminator with its optimiser, after the last two epochs; and
+                       what the features hash to
+    provenance.json    hashes of the data, code, versions and machine (training.provenance)
     tensorboard/       scalars and pictures per epoch
 
 Epoch n draws its patches from a generator seeded with (seed, n), so a resumed run sees the same data as one that was
-never stopped. Keras only: the same loop runs on TensorFlow and on JAX.
+never stopped. Keras only: the same loop runs on TensorFlow and on JAX, but for the recipe `adversarial`, whose step is
+in `training.adversary`.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,17 +35,23 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from imaging.metrics import SOFT_TISSUE, measure
-from training.datasets import DoseProtocol, DoseRange, check_fit_series, evaluation_pairs, patches
-from training.errors import IncompatibleRun
+from training.adversary import Adversary
+from training.datasets import check_fit_series, patches
+from training.degradations import DEGRADATIONS, Degradation, DoseRange, degradation_from_json
+from training.domains import DOMAINS
+from training.encoder import features_of
+from training.errors import IncompatibleRun, UnknownDegradation, UnknownSetting
+from training.features import FeatureSource
 from training.gradients import gradient_shares
 from training.pairs import PreparedSeries
-from training.recipes import DOMAINS, Loss, Recipe, parse_model_name
+from training.prefetch import prefetched
+from training.probes import choose_probes, score_probes
+from training.progress import Advance, silent
+from training.provenance import make_deterministic, record
+from training.recipes import Loss, Recipe, parse_model_name
+from training.run_files import same_as_before
 from training.tensorboard_log import TensorBoardLog
 from training.unet import UNIT_RANGE, UNetConfig, build_unet
-
-PROBE_SLICES = 6
-"""Tune slices that are scored after each epoch: enough to see progress, few enough to cost seconds."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +64,14 @@ class FitSettings:
         learning_rate: of Adam at its peak; it rises over the first epoch and falls along a cosine to zero.
         precision: Keras policy of the convolutions; weights, losses and the residual sum are float32 always.
         seed: of weights, patches and noise.
+        noise: what degrades the patches: many doses, or one stated degradation of the model's domain. Where there is no
+            dose (domain `relative`) the default is white noise, `gaussian`.
         loss: the recipe's settings; those not given are the recipe's own.
+        features: of recipes that compare by features, whose; by default an encoder trained on the fit series.
 
     Raises:
-        UnknownRecipe, UnknownSetting: `model` or a name in `loss` does not exist.
+        UnknownDegradation: `noise` is of another domain than `model`.
+        UnknownRecipe, UnknownSetting: `model` or a name in `loss` does not exist, or the recipe takes no `features`.
     """
 
     model: str
@@ -67,12 +83,23 @@ class FitSettings:
     precision: str = "mixed_bfloat16"
     seed: int = 0
     network: UNetConfig = field(default_factory=UNetConfig)
-    noise: DoseRange = field(default_factory=DoseRange)
+    noise: DoseRange | Degradation = field(default_factory=DoseRange)
     loss: Mapping[str, float] = field(default_factory=dict)
+    features: FeatureSource | None = None
 
     def __post_init__(self) -> None:
         # all of them, so that a run is not resumed under another loss when the recipe's own numbers change
         object.__setattr__(self, "loss", dict(self.recipe.settings))
+        domain, _ = parse_model_name(self.model)
+        if self.noise == DoseRange() and domain != "ct":
+            object.__setattr__(self, "noise", DEGRADATIONS[domain]["gaussian"])
+        of = self.noise.domain if isinstance(self.noise, Degradation) else "ct"
+        if of != domain:
+            raise UnknownDegradation(f"{self.noise.label} degrades {of} images, and {self.model} is for {domain} ones")
+        if self.recipe.needs == "features":
+            object.__setattr__(self, "features", self.features or FeatureSource())
+        elif self.features is not None:
+            raise UnknownSetting(f"recipe {self.recipe.name} compares by no features; leave out --features")
 
     @property
     def recipe(self) -> Recipe:
@@ -81,13 +108,17 @@ class FitSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as written to settings.json and the manifest."""
-        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        plain: dict[str, Any] = json.loads(json.dumps({**dataclasses.asdict(self), "noise": self.noise.to_json()}))
+        if self.features is None:
+            del plain["features"]
         return plain
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> FitSettings:
         network = UNetConfig(tuple(plain["network"]["widths"]), plain["network"]["blocks"])
-        return cls(**{**plain, "network": network, "noise": DoseRange(**plain["noise"])})
+        noise = degradation_from_json(plain["noise"]) if "name" in plain["noise"] else DoseRange(**plain["noise"])
+        features = FeatureSource(**plain["features"]) if "features" in plain else None
+        return cls(**{**plain, "network": network, "features": features, "noise": noise})
 
 
 @dataclass(frozen=True)
@@ -108,6 +139,10 @@ def fit(
     tune_series: Sequence[PreparedSeries],
     run: Path,
     *,
+    cache: Path | None = None,
+    until: int | None = None,
+    source: str | None = None,
+    advance: Advance = silent,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> keras.Model:
     """Trains, or resumes, one model and returns it.
@@ -118,50 +153,75 @@ def fit(
         tune_series: scored after each epoch, for the eye only; may be empty. No epoch is chosen by it: the last
             one counts.
         run: folder of the run, made when missing.
+        cache: where the encoder of recipes that compare by features is kept for other runs; by default in `run`.
+        until: stops after so many epochs of the schedule, which stays that of all; by default none is left out.
+        source: where the series were read from, for `clearslice reproduce`.
+        advance: told while that encoder is made.
         progress: told after every step and epoch.
 
     Raises:
         NoTrainingData: `fit_series` is empty, or holds slices smaller than a patch.
         IncompatibleRun: `run` holds a run with other settings.
+        UnusableFeatures, UnsupportedBackend: of recipes that need a network.
     """
     domain, _ = parse_model_name(settings.model)
     recipe = settings.recipe
     check_fit_series(fit_series, settings.patch)
-    keras.utils.set_random_seed(settings.seed)
     unit = DOMAINS[domain]
-    model = build_unet(settings.network, unit, dtype=settings.precision)
+    same_as_before(run / "settings.json", settings.to_json(), "settings")
+    same_as_before(run / "data.json", describe(fit_series), "training series")
+    if settings.features:
+        network, sha256 = features_of(settings.features, fit_series, unit, cache or run, progress=advance)
+        same_as_before(run / "features.json", {"sha256": sha256}, "features")
+        recipe = recipe.with_network(network)
+    make_deterministic()
+    keras.utils.set_random_seed(settings.seed)
+    model = build_unet(settings.network, unit, outputs=recipe.outputs, dtype=settings.precision)
     model.compile(optimizer=_optimizer(settings), loss=in_network_unit(recipe.loss, unit))
     model.optimizer.build(model.trainable_variables)
-    history = _resume(model, settings, describe(fit_series), run)
-    probes = _probes(tune_series)
-    log = TensorBoardLog(run / "tensorboard")
-    for epoch in range(len(history), settings.epochs):
-        rng = np.random.default_rng((settings.seed, epoch))
-        total = 0.0
-        batches = patches(
-            fit_series,
-            size=settings.patch,
-            batch=settings.batch,
-            steps=settings.steps,
-            noise=settings.noise,
-            rng=rng,
-        )
-        for step, (degraded, reference) in enumerate(batches, start=1):
-            total += float(model.train_on_batch(degraded, reference))
-            progress(Progress(epoch + 1, settings.epochs, step, settings.steps, total / step))
-        scores, pictures = _score(model, probes)
-        scores |= _shares(recipe, reference, model.predict_on_batch(degraded), UNIT_RANGE[unit][2])
-        scores["loss"] = total / settings.steps
-        log.write(epoch + 1, scores, pictures)
-        history.append(scores)
-        _save(model, history, run)
-        progress(Progress(epoch + 1, settings.epochs, settings.steps, settings.steps, scores["loss"], scores))
-    log.close()
+    history = _resume(model, settings, run)
+    train = model.train_on_batch
+    adversary = Adversary(model, recipe, unit) if recipe.needs == "discriminator" else None
+    if adversary:
+        adversary.resume(run, epoch=len(history))
+        train, recipe = adversary.step, adversary.recipe
+    probes = choose_probes(tune_series, settings.noise)
+    last = min(settings.epochs, until or settings.epochs)
+    if len(history) < last:
+        record(run, {"fit": fit_series, "tune": tune_series}, epoch=len(history) + 1, source=source)
+    with closing(TensorBoardLog(run / "tensorboard")) as log:
+        for epoch in range(len(history), last):
+            total = 0.0
+            batches = patches(
+                fit_series,
+                size=settings.patch,
+                batch=settings.batch,
+                steps=settings.steps,
+                degrade=settings.noise,
+                target=recipe.target,
+                rng=np.random.default_rng((settings.seed, epoch)),
+            )
+            with prefetched(batches) as ready:
+                for step, (degraded, target) in enumerate(ready, start=1):
+                    total += float(train(degraded, target))
+                    progress(Progress(epoch + 1, settings.epochs, step, settings.steps, total / step))
+            scores, pictures = score_probes(model, recipe.outputs, probes)
+            scores |= _shares(recipe, target, model.predict_on_batch(degraded), UNIT_RANGE[unit][2])
+            scores["loss"] = total / settings.steps
+            if adversary:
+                scores |= adversary.scores()
+                adversary.save(run, epoch + 1)
+            log.write(epoch + 1, scores, pictures)
+            history.append(scores)
+            _save(model, history, run)
+            progress(Progress(epoch + 1, settings.epochs, settings.steps, settings.steps, scores["loss"], scores))
     return model
 
 
 def load_run(run: Path) -> tuple[keras.Model, FitSettings]:
     """The model of a finished or unfinished run, without its optimiser, and its settings.
+
+    Its channels are the outputs of the recipe; `training.probes.restore_slice` makes a restorer of images of it.
 
     Raises:
         IncompatibleRun: the folder holds no run, or one without a finished epoch.
@@ -170,7 +230,7 @@ def load_run(run: Path) -> tuple[keras.Model, FitSettings]:
         raise IncompatibleRun(f"{run} holds no training run with a finished epoch; make one with `clearslice train`")
     settings = FitSettings.from_json(json.loads((run / "settings.json").read_text()))
     domain, _ = parse_model_name(settings.model)
-    model = build_unet(settings.network, DOMAINS[domain], dtype=settings.precision)
+    model = build_unet(settings.network, DOMAINS[domain], outputs=settings.recipe.outputs, dtype=settings.precision)
     model.compile(optimizer=_optimizer(settings))
     model.optimizer.build(model.trainable_variables)
     model.load_weights(run / "checkpoint.weights.h5")
@@ -207,7 +267,7 @@ def _optimizer(settings: FitSettings) -> keras.optimizers.Optimizer:
 
 def describe(series: Sequence[PreparedSeries]) -> list[dict[str, Any]]:
     """What a manifest says of the data: `series`, `patient` (a hash), `slices`."""
-    return [{"series": each.name, "patient": each.patient, "slices": len(each.hu)} for each in series]
+    return [{"series": each.name, "patient": each.patient, "slices": len(each.images)} for each in series]
 
 
 def _shares(
@@ -218,26 +278,13 @@ def _shares(
     return {f"gradient share of {term}": share for term, share in shares.items()} if len(shares) > 1 else {}
 
 
-def _resume(model: keras.Model, settings: FitSettings, data: list[dict[str, Any]], run: Path) -> list[dict[str, float]]:
-    run.mkdir(parents=True, exist_ok=True)
-    _same_as_before(run / "settings.json", settings.to_json(), "settings", run)
-    _same_as_before(run / "data.json", data, "training series", run)
+def _resume(model: keras.Model, settings: FitSettings, run: Path) -> list[dict[str, float]]:
     if not (run / "checkpoint.weights.h5").exists():
         return []
     model.load_weights(run / "checkpoint.weights.h5")
     history: list[dict[str, float]] = json.loads((run / "history.json").read_text())
     # killed between the two renames of `_save`, the history has the line of an epoch whose weights are lost
     return history[: finished_epochs(model, settings)]
-
-
-def _same_as_before(file: Path, asked: Any, what: str, run: Path) -> None:
-    if file.exists():
-        if json.loads(file.read_text()) != asked:
-            raise IncompatibleRun(
-                f"{run} holds a run with other {what}; choose another folder with --run, or delete it"
-            )
-    else:
-        file.write_text(json.dumps(asked, indent=1) + "\n")
 
 
 def _save(model: keras.Model, history: list[dict[str, float]], run: Path) -> None:
@@ -251,29 +298,3 @@ def _replace(aside: Path, final: Path) -> None:
     with aside.open("rb+") as file:
         os.fsync(file.fileno())
     aside.replace(final)
-
-
-Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-
-def _probes(series: Sequence[PreparedSeries]) -> list[Pair]:
-    pairs = [pair for each in series for pair in evaluation_pairs(each, DoseProtocol())]
-    return pairs[:: max(1, len(pairs) // PROBE_SLICES)][:PROBE_SLICES]
-
-
-def _score(model: keras.Model, probes: list[Pair]) -> tuple[dict[str, float], dict[str, NDArray[np.uint8]]]:
-    """Mean scores of the probes under the soft-tissue contract, and one picture: degraded, restored, reference."""
-    if not probes:
-        return {}, {}
-    sums: dict[str, list[float]] = {"psnr": [], "ssim": [], "rmse": [], "bias": []}
-    pictures = {}
-    for number, (degraded, reference) in enumerate(probes):
-        restored = model.predict_on_batch(degraded[None, ..., None])[0, ..., 0]
-        scores = measure(restored, reference, SOFT_TISSUE)
-        for name, values in sums.items():
-            values.append(getattr(scores, name))
-        if number < 2:  # noqa: PLR2004 - two pictures tell enough
-            row = np.concatenate([degraded, restored, reference], axis=1)
-            window = (row - SOFT_TISSUE.low) / (SOFT_TISSUE.high - SOFT_TISSUE.low)
-            pictures[f"tune {number}: degraded, restored, reference"] = (np.clip(window, 0, 1) * 255).astype(np.uint8)
-    return {name: float(np.mean(values)) for name, values in sums.items()}, pictures

@@ -1,41 +1,34 @@
-"""Series -> slices with cached unit noise, from which degraded / reference pairs are drawn at no cost.
+"""Series -> slices that can be degraded at no cost, for training and evaluation.
 
-    folder or zips --read_series--> series --average neighbours--> targets --project, back-project--> cache/*/*.npy
-                                      |                                      (several processes)
-                                      '-- too noisy to be a target: left out, and said so
+    folder or zips --read_series--> series --average neighbours--> targets --unit noise, cached--> PreparedSeries
+                                      |                                     (training.unit_noise)        |
+                                      '-- too noisy to be a target: left out, and said so                |
+                                                                                 Degrade, generator, Window
+                                                                                                         v
+                                                                                 (h, w) degraded image or patch
 
-The projections and the back-projected unit noise of a slice take seconds and never change; a training step only weighs
-and adds cached images (`NoisyPair`). Arrays are memory-mapped, so a run's memory does not grow with the data.
+A prepared series is the same thing for every domain: images in a unit, and what their degradations need. Arrays are
+memory-mapped, so a run's memory does not grow with the data.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.dicom_file import looks_like_dicom
-from imaging.low_dose import KERNELS, line_integrals, noise_basis, noise_region
+from imaging.image import Unit
 from imaging.noise import global_noise_level
 from imaging.series import CtSeries, read_series
 from training.errors import NoTrainingData
 from training.progress import Advance, Notice, silent
-
-CACHE_VERSION = 1
-"""Raise when the physics or the layout below changes: old caches are then made anew."""
-
-DRAWS = 2
-"""Independent noise draws per kernel. A training step mixes them with random weights on the unit circle, which gives
-Gaussian noise of the same covariance, so two draws already make a continuum of noise images."""
+from training.unit_noise import UnitNoise, cache_folder, make_folder, open_folder
 
 MAX_TARGET_NOISE_HU = 40.0
 """A series noisier than this is an input, not a target: an L2 network would learn to keep its noise."""
@@ -47,29 +40,61 @@ _AVERAGED_SLICES = 3
 _DICOM_PREFIX = 132  # bytes that tell a DICOM file: preamble and magic
 _CONTIGUOUS = 1.3  # neighbours are averaged only where their distance is at most this many slice thicknesses
 
+Window: TypeAlias = tuple[int, slice, slice]
+"""Slice number, rows, columns: the part of a series' images that is looked at."""
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedSeries:
-    """Targets of one series with their cached unit noise; N slices, K = len(KERNELS) * DRAWS noise images.
+    """Reference images of one series, N of (H, W), and what their degradations need.
 
     Attributes:
-        name, patient: of the series; `patient` is a hash, and the key by which roles are split.
-        spacing: mm.
-        noise_hu: the scan's own noise level in soft tissue, HU; median over slices, NaN where there is no soft tissue.
-        hu: (N, H, W) float32.
-        quantum, electronic: (N, K, H, W) float16, soft-tissue standard deviation 1; kernel k // DRAWS.
-        quantum_sd, electronic_sd: (N, K) float32, the deviations divided out: HU at I0 = 1 and s = 1.
+        name: of the series.
+        patient: a hash, or for pictures the source's name: the key by which roles are split.
+        spacing: (between rows, between columns) in mm; (1, 1) for pictures, whose pixels have no size.
+        unit: of the images.
+        noise_level: the images' own noise, in `unit`: for CT that in soft tissue, median over slices. NaN if unknown.
+        images: (N, H, W) float32.
+        unit_noise: of the CT physics; None where there is none.
+        folder: the series' own folder in the cache, where degradations may keep what takes long to make; or None.
     """
 
     name: str
     patient: str
     spacing: tuple[float, float]
-    noise_hu: float
-    hu: NDArray[np.float32]
-    quantum: NDArray[np.float16]
-    electronic: NDArray[np.float16]
-    quantum_sd: NDArray[np.float32]
-    electronic_sd: NDArray[np.float32]
+    unit: Unit
+    noise_level: float
+    images: NDArray[np.float32]
+    unit_noise: UnitNoise | None = None
+    folder: Path | None = None
+
+
+class Degrade(Protocol):
+    """What makes a degraded image of a reference: (series, window, generator) -> (h, w) float32 in the series' unit."""
+
+    def __call__(self, series: PreparedSeries, window: Window, rng: np.random.Generator) -> NDArray[np.float32]: ...
+
+
+class StatedDegrade(Degrade, Protocol):
+    """A `Degrade` that says what it does, as tables and manifests need."""
+
+    @property
+    def label(self) -> str: ...
+
+
+@runtime_checkable
+class Repeats(Protocol):
+    """A `Degrade` whose evaluation draws are its own (cached noise), rather than a generator's."""
+
+    def repeat(self, series: PreparedSeries, window: Window, draw: int) -> NDArray[np.float32]:
+        """(h, w) float32, always the same for the same draw 0, 1, ..."""
+        ...
+
+
+def evaluation_rng(series: PreparedSeries, number: int, draw: int) -> np.random.Generator:
+    """The generator of an evaluation's draw 0, 1, ... of a slice: the same wherever and whenever it is asked for."""
+    name = int.from_bytes(hashlib.sha256(series.name.encode()).digest()[:8])
+    return np.random.default_rng((name, number, draw))
 
 
 def average_neighbours(series: CtSeries) -> NDArray[np.float32]:
@@ -113,26 +138,48 @@ def prepare(
     Raises:
         NoTrainingData: no usable series, or DICOM files beside zip files.
     """
+    paths = list(paths)
     prepared = []
     for series in _all_series(paths):
-        targets = average_neighbours(series) if average else series.volume
-        noise = _median_noise(targets)
-        if len(targets) == 0:
-            notice(f"{series.name}: left out, no three contiguous thin slices to average")
-            continue
-        if average and noise > MAX_TARGET_NOISE_HU:
-            notice(
-                f"{series.name}: left out as a target, {noise:.0f} HU of noise is above {MAX_TARGET_NOISE_HU:.0f} HU"
+        try:
+            prepared.append(
+                prepare_series(series, cache, seed=seed, average=average, processes=processes, progress=progress)
             )
-            continue
-        folder = _cache_folder(series, targets, cache, seed)
-        if not folder.exists():
-            _make(folder, series, targets, seed=seed, processes=processes, progress=progress)
-        progress(series.name, len(targets), len(targets))
-        prepared.append(_open(folder, series, noise))
+        except NoTrainingData as reason:
+            notice(str(reason))
     if not prepared:
         raise NoTrainingData(f"no usable CT series in {', '.join(str(path) for path in paths)}")
     return prepared
+
+
+def prepare_series(
+    series: CtSeries,
+    cache: Path,
+    *,
+    seed: int = 0,
+    average: bool = True,
+    processes: int | None = None,
+    progress: Advance = silent,
+) -> PreparedSeries:
+    """One series that is in memory already (a phantom, say); arguments as for `prepare`.
+
+    Raises:
+        NoTrainingData: it cannot be a target; the message says why.
+    """
+    targets = average_neighbours(series) if average else series.volume
+    noise = _median_noise(targets)
+    if len(targets) == 0:
+        raise NoTrainingData(f"{series.name}: left out, no three contiguous thin slices to average")
+    if average and noise > MAX_TARGET_NOISE_HU:
+        raise NoTrainingData(
+            f"{series.name}: left out as a target, {noise:.0f} HU of noise is above {MAX_TARGET_NOISE_HU:.0f} HU"
+        )
+    folder = cache_folder(series.name, targets, series.spacing, cache, seed)
+    if not folder.exists():
+        make_folder(folder, series.name, targets, series.spacing, seed=seed, processes=processes, progress=progress)
+    progress(series.name, len(targets), len(targets))
+    hu, unit_noise = open_folder(folder)
+    return PreparedSeries(series.name, series.patient, series.spacing, "HU", noise, hu, unit_noise, folder)
 
 
 def _all_series(paths: Iterable[Path]) -> Iterator[CtSeries]:
@@ -170,79 +217,3 @@ def _median_noise(volume: NDArray[np.float32]) -> float:
     levels = [global_noise_level(image) for image in volume[:: max(1, len(volume) // 12)]]
     known = [level for level in levels if np.isfinite(level)]
     return float(np.median(known)) if known else float("nan")
-
-
-def _cache_folder(series: CtSeries, targets: NDArray[np.float32], cache: Path, seed: int) -> Path:
-    settings = json.dumps([CACHE_VERSION, [k.cutoff for k in KERNELS], DRAWS, seed, series.spacing, targets.shape])
-    digest = hashlib.sha256(settings.encode() + np.ascontiguousarray(targets).tobytes()).hexdigest()[:16]
-    return cache / f"{series.name}-{digest}"
-
-
-def _open(folder: Path, series: CtSeries, noise_hu: float) -> PreparedSeries:
-    names = ("hu", "quantum", "electronic", "quantum_sd", "electronic_sd")
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-    return PreparedSeries(series.name, series.patient, series.spacing, noise_hu, **arrays)
-
-
-def _make(
-    final: Path,
-    series: CtSeries,
-    targets: NDArray[np.float32],
-    *,
-    seed: int,
-    processes: int | None,
-    progress: Advance,
-) -> None:
-    """Fills a folder aside and renames it: a killed preparation leaves nothing that looks finished."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=final.parent) as aside:
-        folder = Path(aside) / final.name
-        folder.mkdir()
-        _fill(folder, series, targets, seed=seed, processes=processes, progress=progress)
-        if not final.exists():  # another process may have made it meanwhile
-            folder.rename(final)
-
-
-def _fill(
-    folder: Path,
-    series: CtSeries,
-    targets: NDArray[np.float32],
-    *,
-    seed: int,
-    processes: int | None,
-    progress: Advance,
-) -> None:
-    count, images = len(targets), len(KERNELS) * DRAWS
-    noise_shape = (count, images, *targets.shape[1:])
-    stores = {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.float16, shape=noise_shape)
-        for name in ("quantum", "electronic")
-    }
-    deviations = np.zeros((2, count, images), np.float32)
-    np.save(folder / "hu.npy", targets)
-    # spawn: a forked child would inherit the threads of whatever numerical library the parent has running
-    with ProcessPoolExecutor(processes or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        work = [(targets[index], series.spacing, (seed, index)) for index in range(count)]
-        for index, (quantum, electronic, sds) in enumerate(pool.map(_unit_noise, work)):
-            stores["quantum"][index], stores["electronic"][index] = quantum, electronic
-            deviations[:, index] = sds
-            progress(series.name, index + 1, count)
-    for store in stores.values():
-        store.flush()
-    np.save(folder / "quantum_sd.npy", deviations[0])
-    np.save(folder / "electronic_sd.npy", deviations[1])
-
-
-def _unit_noise(
-    work: tuple[NDArray[np.float32], tuple[float, float], tuple[int, int]],
-) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float32]]:
-    """Both kinds of noise of one slice, each divided by its soft-tissue deviation, and the deviations (2, K)."""
-    hu, spacing, seed = work
-    kernels = [kernel for kernel in KERNELS for _ in range(DRAWS)]
-    basis = noise_basis(
-        line_integrals(hu, spacing), (hu.shape[0], hu.shape[1]), spacing, kernels, np.random.default_rng(seed)
-    )
-    region = noise_region(hu)
-    sds = np.stack([noise[:, region].std(axis=1) for noise in (basis.quantum, basis.electronic)])
-    scaled = [noise / sd[:, None, None] for noise, sd in zip((basis.quantum, basis.electronic), sds, strict=True)]
-    return scaled[0].astype(np.float16), scaled[1].astype(np.float16), sds

@@ -2,16 +2,20 @@
 
     image (HU) --clip, / 1000--> stem, stride 2 --> encoder --> decoder --> head, stride 2 --* 1000--> residual
          '------------------------------------------------------------------------------------------> + --> restored
+                                                        decoder --> spread, stride 2 --> sigma, or lower and upper
 
 Normalisation, its inverse and the residual sum are float32 and inside the graph, so training and serving cannot
 disagree and an untrained network is the identity, bit for bit. Skips are sums rather than concatenations, and the width
-grows more slowly than it doubles: at equal speed that leaves fewer parameters (docs/decisions/0003-network.md).
+grows more slowly than it doubles: at equal speed that leaves fewer parameters (docs/decisions/0003-network.md). Only
+networks that say how sure they are have the second head, and it changes nothing of the first.
 
 U-Net: Ronneberger et al., MICCAI 2015. Residual learning of noise: Zhang et al., IEEE TIP 2017 (DnCNN).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,22 +112,85 @@ class AddResidual(layers.Layer):  # type: ignore[misc]  # Keras ships no types
         return {**super().get_config(), "scale": self.scale}
 
 
+SPREAD_START = 0.035
+"""What an untrained network gives as sigma, and as the distance of lower and upper: 35 HU, the noise of a low dose."""
+
+SPREAD_FLOOR = 1e-3
+"""The least spread, 1 HU: patches without noise would otherwise drive log sigma to minus infinity."""
+
+SPREADS = {("restored", "sigma"), ("restored", "lower", "upper")}
+"""The outputs of networks that say how sure they are."""
+
+
+@keras.saving.register_keras_serializable("clearslice")
+class AddSpread(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    """restored and what the second head says -> (N, H, W, C) with the channels `outputs`; float32 always.
+
+    The spread is scale * (softplus(x + start) + floor), above 0 for any x: sigma is that, lower = restored - spread and
+    upper = restored + spread, so they never cross. x may be larger than `restored`; padding is cropped away.
+
+    Raises:
+        ValueError: `outputs` are none of `SPREADS`.
+    """
+
+    def __init__(self, outputs: Sequence[str], scale: float, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        if tuple(outputs) not in SPREADS:
+            raise ValueError(f"outputs must be one of {sorted(SPREADS)}, not {tuple(outputs)}")
+        self.outputs, self.scale = tuple(outputs), scale
+
+    def call(self, inputs: tuple[keras.KerasTensor, keras.KerasTensor]) -> keras.KerasTensor:
+        restored, raw = inputs
+        _, height, width, _ = ops.shape(restored)
+        start = math.log(math.expm1(SPREAD_START - SPREAD_FLOOR))  # softplus of it is what is missing to the start
+        x = ops.cast(raw, "float32")[:, :height, :width, :] + start
+        spread = self.scale * (ops.softplus(x) + SPREAD_FLOOR)
+        if self.outputs == ("restored", "sigma"):
+            return ops.concatenate([restored, spread], axis=-1)
+        return ops.concatenate([restored, restored - spread[..., :1], restored + spread[..., 1:]], axis=-1)
+
+    def compute_output_shape(self, shapes: tuple[tuple[int | None, ...], ...]) -> tuple[int | None, ...]:
+        return (*shapes[0][:3], len(self.outputs))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "outputs": self.outputs, "scale": self.scale}
+
+
 UNIT_RANGE = {"HU": (-1024.0, 3071.0, 1000.0), "relative": (0.0, 1.0, 1.0)}
 """Unit -> (low, high, scale) of `Normalise`: the network's unit is 1000 HU for CT, and 1 for relative images."""
 
+SEEN = {"HU": UNIT_RANGE["HU"][:2], "relative": (-1.0, 2.0)}
+"""Unit -> what the network sees of an image, the rest is clipped. Relative images lie in 0..1, but unclipped noise
+reaches beyond, and what the network cannot see it cannot take out of the residual sum."""
 
-def build_unet(config: UNetConfig, unit: str, *, dtype: str = "float32") -> keras.Model:
-    """The model image -> restored, both (N, H, W, 1) float32 in `unit`, of any size.
+
+def build_unet(
+    config: UNetConfig, unit: str, *, outputs: tuple[str, ...] = ("restored",), dtype: str = "float32"
+) -> keras.Model:
+    """The model image, (N, H, W, 1) float32 in `unit`, of any size -> `outputs`, (N, H, W, C) float32 in `unit`.
+
+    Channel 0 is always restored, by layers that do not depend on the others: they bear the same names, and with the
+    same seed start from the same weights, whatever `outputs` are.
 
     Args:
         config: shape of the network.
         unit: `HU` or `relative`.
+        outputs: the channels: `("restored",)`, `("restored", "sigma")` with sigma > 0, or `("restored", "lower",
+            "upper")` with lower < restored < upper (`AddSpread`).
         dtype: Keras policy of the convolutions: `float32`, `mixed_bfloat16` to train, `bfloat16` to serve.
+
+    Raises:
+        ValueError: `outputs` are none of these.
     """
-    low, high, scale = UNIT_RANGE[unit]
+    (low, high), (_, _, scale) = SEEN[unit], UNIT_RANGE[unit]
 
     def convolve(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
         return layers.Conv2D(width, 3, padding="same", activation="relu", dtype=dtype, name=name)(x)
+
+    def head(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+        return layers.Conv2DTranspose(
+            channels, 4, strides=2, padding="same", kernel_initializer="zeros", dtype=dtype, name=name
+        )(x)
 
     image = keras.Input((None, None, 1), name="image", dtype="float32")
     x = Normalise(low, high, scale, config.size_multiple, name="normalise")(image)
@@ -140,8 +207,13 @@ def build_unet(config: UNetConfig, unit: str, *, dtype: str = "float32") -> kera
         x = layers.Add(dtype=dtype, name=f"skip{level}")([x, skips[level]])
         for block in range(config.blocks):
             x = convolve(x, width, f"decode{level}_{block}")
-    residual = layers.Conv2DTranspose(
-        1, 4, strides=2, padding="same", kernel_initializer="zeros", dtype=dtype, name="head"
-    )(x)
-    restored = AddResidual(scale, name="restored")([image, residual])
-    return keras.Model(image, restored, name="unet")
+    restored = AddResidual(scale, name="restored")([image, head(x, 1, "head")])
+    if outputs == ("restored",):
+        return keras.Model(image, restored, name="unet")
+    spread = AddSpread(outputs, scale, name="outputs")([restored, head(x, len(outputs) - 1, "spread")])
+    return keras.Model(image, spread, name="unet")
+
+
+def restored_only(model: keras.Model) -> keras.Model:
+    """The model image -> restored, (N, H, W, 1), within a model of `build_unet`: the same layers and weights."""
+    return keras.Model(model.input, model.get_layer("restored").output, name="unet")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,11 @@ from clearslice.commands.terminal import ERRORS, expected_errors, quiet_tensorfl
 from clearslice.commands.train import CACHE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.domains import Domain
     from training.evaluate import Restore
+    from training.pairs import StatedDegrade
 
 EVALUATION = "evaluation.json"
 
@@ -28,11 +31,28 @@ def evaluate(
         ),
     ],
     data: Annotated[
-        Path, typer.Option(help="Folder with validation/ (reported on) and tune/ (chooses the baselines' parameters).")
-    ],
+        Path | None,
+        typer.Option(
+            help="Folder with validation/ (reported on) and tune/ (chooses the baselines' parameters). For"
+            " relative-...: default pictures that come with the installation."
+        ),
+    ] = None,
     dose: Annotated[
         list[float] | None,
-        typer.Option(min=0.01, max=0.99, help="Dose fraction, may come several times; default 0.25."),
+        typer.Option(
+            min=0.01,
+            max=0.99,
+            help="CT: dose fraction, each under three protocols; may come several times. Default 0.25, unless there"
+            " is a --degradation.",
+        ),
+    ] = None,
+    degradation: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:SETTING=NUMBER,...]",
+            help="What degrades the slices, as in gaussian:sigma=40; may come several times. `clearslice degradations`"
+            " lists them. Default for relative-...: gaussian.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for evaluation.json and evaluation.md; default: the first run's folder.")
@@ -40,10 +60,11 @@ def evaluate(
     store: ReadStore = None,
     cache: Annotated[Path, typer.Option(help="As for `clearslice train`.")] = CACHE,
 ) -> None:
-    """Score a model on patients it has never seen, under simulated low dose with a soft and with a sharp kernel.
+    """Score a model on patients it has never seen, by default under a low dose with a soft and with a sharp kernel.
 
-    Beside it stand the untreated image and Gaussian, total-variation and non-local-means filters tuned on tune/. The
-    brackets are 95 % intervals over patients. Look once: choosing by these scores would spoil them.
+    Beside it stand the untreated image and classical filters tuned on tune/. The first table says how far from the
+    reference the images are, the second in what way (noise, lost edges, sparse errors). The brackets are 95 % intervals
+    over patients. Look once: choosing by these scores would spoil them.
     """
     quiet_tensorflow()
     from imaging.errors import ImagingError
@@ -51,51 +72,80 @@ def evaluate(
     from training.errors import NoTrainingData, TrainingError
 
     with expected_errors(TrainingError, ImagingError, ModelStoreError, OSError):
-        from training.datasets import check_roles, role_folder, standard_protocols
+        from training.datasets import check_roles
+        from training.degradations import prepare_degradation
         from training.differences import render_differences
         from training.evaluate import evaluate as evaluate_methods
-        from training.evaluate import render_markdown, summarise, to_json
-        from training.pairs import prepare
+        from training.evaluate import summarise, to_json
+        from training.run_files import write_json, write_text
+        from training.score_tables import render_markdown, render_more_metrics
+        from training.sources import series_of_role
 
         methods: dict[str, Restore] = {}
         folders = []
+        domains: set[Domain] = set()
         for target in targets:
-            name, restore, folder = _restorer(target, store)
+            name, domain, restore, folder = _restorer(target, store)
             if name in methods:
                 raise typer.BadParameter(f"two of the targets are called {name}, and the table has one line for each")
             methods[name] = restore
+            domains.add(domain)
             folders.append(folder)
-        roles = {}
+        if len(domains) > 1:
+            raise typer.BadParameter(f"the targets are for images of different domains: {', '.join(sorted(domains))}")
+        degradations = _degradations(domain, dose, degradation)
         with stage_bars() as advance:
-            for role in ("tune", "report"):
-                found = role_folder(data, role)
-                if found is None and role == "report":
-                    raise NoTrainingData(f"{data} has no folder validation/: there is nothing to report on")
-                roles[role] = prepare([found], cache, average=False, progress=advance) if found else []
-            check_roles(roles)
-            protocols = [protocol for fraction in dose or [0.25] for protocol in standard_protocols(fraction)]
-            scores = evaluate_methods(methods, roles["report"], roles["tune"], protocols, progress=advance)
+            report = series_of_role(domain, data, "report", cache, progress=advance, notice=ERRORS.print)
+            if not report:
+                raise NoTrainingData(f"{data} has no folder validation/: there is nothing to report on")
+            tune = series_of_role(domain, data, "tune", cache, progress=advance, notice=ERRORS.print)
+            check_roles({"tune": tune, "report": report})
+            for each in degradations:
+                prepare_degradation(each, tune + report, progress=advance)
+            scores = evaluate_methods(methods, report, tune, degradations, progress=advance)
         rows = summarise(scores)
-        table = f"{render_markdown(rows)}\n{render_differences(scores, next(iter(methods)))}"
+        table = "\n".join(
+            (render_markdown(rows), render_more_metrics(rows), render_differences(scores, next(iter(methods))))
+        )
         typer.echo(table)
         place = out or folders[0]
         if place is not None:
-            place.mkdir(parents=True, exist_ok=True)
-            (place / EVALUATION).write_text(json.dumps(to_json(rows, scores), indent=1) + "\n")
-            (place / "evaluation.md").write_text(table)
+            write_json(place / EVALUATION, to_json(rows, scores))
+            write_text(place / "evaluation.md", table)
             ERRORS.print(f"written to {place}")
 
 
-def _restorer(target: str, store: Path | None) -> tuple[str, Restore, Path | None]:
-    """Name, function on one image, and the run's folder (None for a published version)."""
+def _degradations(
+    domain: Domain, doses: Sequence[float] | None, names: Sequence[str] | None
+) -> tuple[StatedDegrade, ...]:
+    """What was asked for, or what reports of the domain use."""
+    from training.degradations import parse_degradation, standard_protocols
+    from training.study import Choice
+
+    if doses and domain != "ct":
+        raise typer.BadParameter(f"--dose is of CT, and the targets are for {domain} images; use --degradation")
+    chosen = [Choice.parse(text) for text in names or ()]
+    asked = tuple(parse_degradation(each.name, domain, dict(each.settings)) for each in chosen)
+    if domain != "ct":
+        return asked or (parse_degradation("gaussian", domain),)
+    doses = doses or ([] if asked else [0.25])
+    return (*(protocol for fraction in doses for protocol in standard_protocols(fraction)), *asked)
+
+
+def _restorer(target: str, store: Path | None) -> tuple[str, Domain, Restore, Path | None]:
+    """Name, domain, function on one image, and the run's folder (None for a published version)."""
+    from training.recipes import parse_model_name
+
     run = Path(target)
     if run.is_dir():
         from training.fit import load_run
+        from training.probes import restore_slice
 
         model, settings = load_run(run)
-        return settings.model, lambda image: model.predict_on_batch(image[None, ..., None])[0, ..., 0], run
+        return settings.model, parse_model_name(settings.model)[0], restore_slice(model), run
     from model_store.restorer import load_restorer
 
     version = open_store(store).resolve(target)
     restorer = load_restorer(version)
-    return version.name, lambda image: restorer(image[None, ..., None])[0, ..., 0], None
+    domain, _ = parse_model_name(version.name)
+    return version.name, domain, lambda image: restorer(image[None, ..., None])[0, ..., 0], None

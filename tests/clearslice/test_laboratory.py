@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -43,14 +44,14 @@ def run(data, run_command, tmp_path_factory):
 
 def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
     table = run_command("evaluate", run, "--data", data, "--cache", run.parent / "cache")
-    for method in ("degraded", "ct-l2", "Gaussian", "total variation", "non-local means"):
-        assert f"| {method}" in table
+    for method in ("degraded", "ct-l2", "Gaussian", "median", "bilateral", "total variation", "non-local means"):
+        assert table.count(f"\n| {method}") == 2 * 3  # two tables, three protocols
     assert "soft kernel" in table
     assert "ramp kernel" in table
     assert "1 patients, 3 slices" in table
     assert "ct-l2 minus" in table
     evaluation = json.loads((run / "evaluation.json").read_text())
-    assert len(evaluation["scores"]) == 3 * SLICES * 5
+    assert len(evaluation["scores"]) == 3 * SLICES * 7
 
     credits_file = tmp_path / "credits.toml"
     credits_file.write_text('[train]\ncollection = "Phantoms"\nlicence = "none needed"\n')
@@ -70,10 +71,42 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
     assert "two of the targets are called ct-l2" in " ".join(output.replace("│", "").split())
 
 
-def test_recipes_are_listed_with_their_settings(run_command):
+def test_any_degradation_is_evaluated(data, run, run_command, tmp_path):
+    common = ("evaluate", run, "--data", data, "--cache", run.parent / "cache", "--out", tmp_path)
+    table = run_command(*common, "--degradation", "gaussian:sigma=30")
+    assert table.count("**gaussian, sigma 30 HU**") == 2
+    assert "soft kernel" not in table
+    assert "edge slope" in table
+    scores = json.loads((tmp_path / "evaluation.json").read_text())["scores"]
+    assert len(scores) == SLICES * 7
+    assert "there is: low-dose" in run_command(*common, "--degradation", "rain", status=1)
+    assert "NAME:SETTING=NUMBER" in run_command(*common, "--degradation", "gaussian:sigma", status=1)
+
+
+def test_relative_models_are_evaluated_on_relative_images(run_command, tmp_path, run):
+    run_command("train", "relative-l2", "--run", tmp_path / "r", *TINY)
+    for role, seed in (("tune", 1), ("validation", 2)):
+        (tmp_path / "pictures" / role).mkdir(parents=True)
+        picture = np.random.default_rng(seed).uniform(0.3, 0.7, (48, 64)).astype(np.float32)
+        np.save(tmp_path / "pictures" / role / f"{role}.npy", picture)
+    common = ("evaluate", tmp_path / "r", "--data", tmp_path / "pictures")
+    table = run_command(*common)
+    assert "**gaussian, sigma 0.1**: 1 patients, 1 slices" in table
+    assert "| relative-l2 |" in table
+    assert "HU" not in table
+    output = run_command(*common, "--dose", "0.25", status=2)
+    assert "--dose is of CT" in " ".join(output.replace("│", "").split())
+    output = run_command("evaluate", tmp_path / "r", run, "--data", tmp_path / "pictures", status=2)
+    assert "different domains: ct, relative" in " ".join(output.replace("│", "").split())
+
+
+def test_recipes_are_listed_with_their_settings(run_command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # no line is broken
     table = run_command("recipes")
     assert "posterior mean" in " ".join(table.split())
     assert "delta=0.01345" in table
+    assert "also gives lower and upper" in table
+    assert "trained against a second noisy scan" in table
 
 
 def test_settings_of_a_recipe_are_replaced_and_recorded(data, run, run_command, tmp_path):
@@ -82,6 +115,40 @@ def test_settings_of_a_recipe_are_replaced_and_recorded(data, run, run_command, 
     assert json.loads((tmp_path / "r" / "settings.json").read_text())["loss"] == {"delta": 0.05}
     assert "its settings: delta" in run_command(*common, "--set", "weight=1", status=1)
     assert "NAME=NUMBER" in run_command(*common, "--set", "delta", status=2)
+
+
+def test_degradations_are_listed_with_their_settings(run_command):
+    table = " ".join(run_command("degradations").split())
+    assert "ct gaussian" in table
+    assert "sigma=40" in table
+    assert "relative gaussian" in table
+    assert "sigma=0.1" in table
+
+
+@pytest.mark.parametrize("asked", [("gaussian", "sigma=30"), ("sparse-views", "views=20")])
+def test_a_run_is_trained_on_the_degradation_that_was_asked_for(data, run, run_command, tmp_path, asked):
+    name, number = asked
+    common = ("train", "ct-l2", "--data", data, "--run", tmp_path / "r", "--cache", run.parent / "cache")
+    output = run_command(*common, *TINY, "--degradation", name, "--degrade", number)
+    assert "psnr" in output
+    assert ("streaks of train" in output) == (name == "sparse-views")
+    key, _, value = number.partition("=")
+    noise = json.loads((tmp_path / "r" / "settings.json").read_text())["noise"]
+    assert noise == {"name": name, "domain": "ct", "settings": {key: float(value)}}
+    assert "other settings" in run_command(*common, *TINY, "--degradation", name, status=1)  # under other numbers
+    message = run_command(*common, "--degrade", number, status=2)
+    assert "--degradation, which is missing" in " ".join(message.replace("│", "").split())
+
+
+def test_relative_images_need_no_data(run_command, tmp_path):
+    output = run_command("train", "relative-huber", "--run", tmp_path / "r", *TINY)
+    assert "psnr" in output
+    settings = json.loads((tmp_path / "r" / "settings.json").read_text())
+    assert settings["noise"] == {"name": "gaussian", "domain": "relative", "settings": {"sigma": 0.1}}
+    assert settings["loss"] == {"delta": pytest.approx(1.345 * 0.03)}
+    series = [each["series"] for each in json.loads((tmp_path / "r" / "data.json").read_text())]
+    assert {"brick", "dead-leaves-00"} <= set(series)
+    assert "astronaut" not in series  # is reported on
 
 
 def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(data, run, run_command):
@@ -96,7 +163,12 @@ def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(data
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("train", "ct-nonsense", "--data", "."), "there is: ct-l2"),
+        (("train", "ct-nonsense", "--data", "."), "domains: ct, relative; recipes: l2, l1"),
+        (("train", "ct-l2"), "give a folder of DICOM series with --data DIR"),
+        (("train", "relative-window-l1"), "recipe window-l1 is for CT only"),
+        (("train", "ct-l2", "--degradation", "rain"), "no degradation 'rain' for ct images; there is: low-dose"),
+        (("train", "relative-l2", "--degradation", "low-dose"), "no degradation 'low-dose' for relative images"),
+        (("train", "ct-l2", "--degradation", "impulse", "--degrade", "share=2"), "must lie from 0 to 1, not 2"),
         (("train", "ct-l2", "--data", "/nonexistent"), "does not exist"),
         (("evaluate", "ct-l2@99", "--data", "."), "ct-l2"),
         (("export", "/nonexistent", "--store", "unused"), "no training run"),

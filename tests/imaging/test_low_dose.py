@@ -6,8 +6,8 @@ from scipy import ndimage
 from skimage.transform import iradon, radon
 
 from imaging import low_dose
+from imaging.backprojection import BINS_PER_PIXEL, backproject, filter_sinograms, half_turn
 from imaging.low_dose import (
-    BINS_PER_PIXEL,
     KERNELS,
     MU_WATER_PER_MM,
     RAMP,
@@ -92,8 +92,8 @@ def test_back_projection_agrees_with_scikit_image(kernel, filter_name, side):
     bins = round(side * BINS_PER_PIXEL)
     across = (np.arange(bins) - (bins - 1) / 2) / BINS_PER_PIXEL + (side - 1) / 2  # both share their middle
     fine = ndimage.map_coordinates(sinogram, np.meshgrid(across, np.arange(views), indexing="ij"), order=3).T
-    filtered = low_dose._filter(np.ascontiguousarray(fine[..., None], np.float32), [kernel], pixel_mm=1.0)
-    ours = low_dose._backproject(filtered, side)[0]
+    filtered = filter_sinograms(np.ascontiguousarray(fine[..., None], np.float32), [kernel], pixel_mm=1.0)
+    ours = backproject(filtered, side, half_turn(len(filtered)))[0]
     inside = np.s_[20:-20, 20:-20]
     assert np.abs(ours - reference)[inside].max() < 0.01  # of a peak of 1
     assert np.abs(ours - image)[inside].max() < 0.03

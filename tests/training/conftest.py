@@ -3,19 +3,21 @@
 prepared(patient, seed) -> PreparedSeries with real unit noise      ct_series(...) -> CtSeries
 series_file(series) -> for another process
 on_jax -> the environment of a process whose Keras runs on JAX
+tiny_encoder -> the file of a feature network with seeded weights
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from imaging.phantom import trunk
 from imaging.series import CtSeries
-from training.pairs import PreparedSeries, prepare
+from training.pairs import PreparedSeries, prepare_series
 
 SIDE = 96
 SPACING = (3.0, 3.0)
@@ -60,15 +62,30 @@ def on_jax() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two stages for CT, untrained, in the format of `training.encoder`."""
+    rng = np.random.default_rng(0)
+    file = tmp_path_factory.mktemp("features") / "encoder.npz"
+    arrays = {"views": np.array([(-1.024, 3.071), (-0.16, 0.24)])}
+    for stage, (channels, width) in enumerate(((2, 4), (4, 6))):
+        arrays[f"stage{stage}/kernel"] = rng.normal(0, 0.3, (3, 3, channels, width)).astype(np.float32)
+        arrays[f"stage{stage}/bias"] = rng.uniform(0, 0.1, width).astype(np.float32)
+    np.savez(file, allow_pickle=False, **arrays)
+    return file
+
+
+@pytest.fixture(scope="session")
 def series_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[PreparedSeries], str]:
     """series_file(series) -> an expression by which another process gets the same PreparedSeries."""
 
     def save(series: PreparedSeries) -> str:
         path = tmp_path_factory.mktemp("series") / "series.npz"
-        names = ("hu", "quantum", "electronic", "quantum_sd", "electronic_sd")
-        np.savez(path, **{name: getattr(series, name) for name in names})
-        identity = (series.name, series.patient, series.spacing, series.noise_hu)
-        return f"PreparedSeries(*{identity!r}, **np.load({str(path)!r}))"
+        names = ("quantum", "electronic", "quantum_sd", "electronic_sd")
+        np.savez(path, images=series.images, **{name: getattr(series.unit_noise, name) for name in names})
+        identity = (series.name, series.patient, series.spacing, series.unit, series.noise_level)
+        saved = f"np.load({str(path)!r})"
+        noise = f"UnitNoise(*({saved}[name] for name in {names!r}))"
+        return f"PreparedSeries(*{identity!r}, {saved}['images'], {noise})"
 
     return save
 
@@ -88,9 +105,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Prepared
     def get(patient: str = "p", seed: int = 0) -> PreparedSeries:
         if (patient, seed) not in made:
             series = make_series(f"{patient}{seed}", patient=patient, seed=seed)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("training.pairs.read_series", lambda _: [series])
-                made[patient, seed] = prepare([cache / "none.zip"], cache, average=False, processes=1)[0]
+            made[patient, seed] = prepare_series(series, cache, average=False, processes=1)
         return made[patient, seed]
 
     return get

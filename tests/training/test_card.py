@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from model_store.manifest import TrainingData
+from model_store.manifest import Signature, TrainingData
 from training.card import render_card
+from training.degradations import parse_degradation
+from training.features import FeatureSource
 from training.fit import FitSettings
 
 SETTINGS = FitSettings(model="ct-l2", epochs=3, steps=200, batch=16, patch=64, seed=7)
@@ -38,3 +40,45 @@ def test_limits_and_intended_use_are_on_it_and_missing_scores_are_admitted(tiny_
     assert "**Intended use.** Research only." in card
     assert "Not evaluated." in card
     assert card.rstrip().endswith("anything but single axial slices.")
+
+
+def test_a_model_that_says_how_sure_it_is_says_so_on_its_card(tiny_draft):
+    assert "with_uncertainty" not in render_card(_draft(tiny_draft), [])
+    signatures = {
+        "serving_default": Signature(),
+        "with_uncertainty": Signature(outputs=("restored", "lower", "upper")),
+    }
+    lines = render_card(_draft(tiny_draft, recipe="quantile", signatures=signatures), []).splitlines()
+    row = next(number for number, line in enumerate(lines) if "with_uncertainty" in line)
+    assert "lower, the low end of its interval and upper, the high end" in lines[row]
+    assert lines[row - 1].startswith("| takes and gives |")  # within the table, which a blank line would end
+    assert lines[row + 1].startswith("| parameters |")
+
+
+def test_a_model_without_clean_images_says_what_it_was_trained_against(tiny_draft):
+    assert "| trained against | the reference |" in render_card(_draft(tiny_draft), [])
+    assert "no reference |" in render_card(_draft(tiny_draft, recipe="noise2inverse"), [])
+
+
+def test_a_stated_degradation_is_named(tiny_draft):
+    settings = FitSettings(model="ct-l2", noise=parse_degradation("gaussian", "ct", {"sigma": 25}))
+    card = render_card(_draft(tiny_draft, training_settings=settings.to_json()), [])
+    assert "| noise in training | gaussian, sigma 25 HU |" in card
+
+
+def test_a_recipe_that_can_invent_says_so_first(tiny_draft):
+    assert "**Warning.**" not in render_card(_draft(tiny_draft), [])
+    card = render_card(_draft(tiny_draft, name="ct-adversarial", recipe="adversarial"), [])
+    assert "**Warning.** It was trained to look real and can invent structure" in card
+    assert card.index("**Warning.**") < card.index("| takes and gives |")
+
+
+def test_the_features_of_a_perceptual_loss_are_named(tiny_draft):
+    def card(features):
+        settings = FitSettings(model="ct-perceptual", features=features)
+        return render_card(_draft(tiny_draft, recipe="perceptual", training_settings=settings.to_json()), [])
+
+    assert "features of an encoder trained on the same series |" in card(None)
+    source = FeatureSource("file", "somewhere/vgg.npz", "ab" * 32, "block3_conv3")
+    assert "features of vgg.npz block3_conv3, sha256 abababababab |" in card(source)
+    assert "somewhere" not in card(source)

@@ -1,22 +1,27 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
 
-from imaging.metrics import SOFT_TISSUE, measure
-from training.datasets import DoseProtocol, evaluation_pairs
+from imaging.metrics import RELATIVE, SOFT_TISSUE, measure
+from training.datasets import evaluation_pairs
+from training.degradations import DoseProtocol, parse_degradation
 from training.evaluate import (
     DEGRADED,
     ImageScore,
     bootstrap,
     evaluate,
-    render_markdown,
     rows_from_json,
+    score_from_json,
     summarise,
     to_json,
 )
+from training.image_scores import AGREEMENT
+from training.pairs import PreparedSeries
+from training.score_tables import render_markdown
 
 PROTOCOL = DoseProtocol(0.25, 15.0)
 
@@ -78,8 +83,8 @@ def test_every_method_is_scored_on_every_slice_and_survives_json(prepared):
     scores = evaluate({"halved": lambda image: image / 2}, [series], [prepared("a", 1)], [PROTOCOL], processes=1)
     methods = {score.method for score in scores}
     assert {DEGRADED, "halved"} < methods
-    assert len(methods) == 5
-    assert len(scores) == 5 * 2
+    assert len(methods) == 7
+    assert len(scores) == 7 * 2
     degraded, reference = next(iter(evaluation_pairs(series, PROTOCOL)))
     first = next(score for score in scores if score.method == "halved")
     assert first.values["psnr", SOFT_TISSUE.name] == measure(degraded / 2, reference, SOFT_TISSUE).psnr
@@ -87,16 +92,47 @@ def test_every_method_is_scored_on_every_slice_and_survives_json(prepared):
     rows = summarise(scores)
     plain = json.loads(json.dumps(to_json(rows, scores), allow_nan=False))
     assert rows_from_json(plain) == rows
+    assert [
+        score_from_json(each).values == pytest.approx(score.values, nan_ok=True)
+        for each, score in zip(plain["scores"], scores, strict=True)
+    ] == [True] * len(scores)
     table = render_markdown(rows)
     assert "1 patients, 2 slices" in table
     assert "| halved |" in table
     assert "[-160, 240] HU" in table
 
 
-def test_the_table_shows_intervals():
-    scores = [_score(DEGRADED, patient, 20.0 + i) for i, patient in enumerate("abc")]
-    line = next(line for line in render_markdown(summarise(scores)).splitlines() if line.startswith("| degraded"))
-    assert line.startswith("| degraded | 21.00 [20.00, 22.00] | 0.5000 [0.5000, 0.5000] |")
+def test_what_is_not_defined_on_a_slice_does_not_count():
+    """The degraded image has no structure removed; the second slice's is not defined for the method either."""
+    key = SOFT_TISSUE.name
+    scores = []
+    for psnr, structure in ((20.0, 0.1), (30.0, math.nan)):
+        scores.append(ImageScore(DEGRADED, "noise", "s", "a", {("psnr", key): psnr, ("structure", key): math.nan}))
+        scores.append(ImageScore("ours", "noise", "s", "a", {("psnr", key): math.inf, ("structure", key): structure}))
+    rows = {(row.method, row.metric): row for row in summarise(scores)}
+    assert (rows["ours", "structure"].mean, rows["ours", "structure"].images) == (0.1, 1)
+    assert (rows["ours", "structure"].gain, rows["ours", "structure"].gain_interval) == (None, None)
+    assert (DEGRADED, "structure") not in rows
+    assert ("ours", "psnr") not in rows  # a perfect image has an infinite PSNR, which has no mean
+    assert rows[DEGRADED, "psnr"].mean == 25
+    json.dumps(to_json(rows.values(), scores), allow_nan=False)
+
+
+def test_relative_images_are_scored_under_their_own_contract():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0.2, 0.8, (2, 1, 1)) + 0.2 * (np.indices((2, 48, 48))[2] > 20)
+    series = PreparedSeries("dunes", "dunes", (1.0, 1.0), "relative", math.nan, images.astype(np.float32))
+    degradation = parse_degradation("impulse", "relative")
+    scores = evaluate({}, [series], [series], [degradation], processes=1)
+    rows = {row.method.partition(" (")[0]: row for row in summarise(scores) if row.metric == "psnr"}
+    assert {row.contract for row in rows.values()} == {RELATIVE.name}
+    assert max(rows.values(), key=lambda row: row.mean) is rows["median"]  # what it is for
+    metrics = {metric for metric, _ in scores[0].values}
+    assert {*AGREEMENT, "bias", "kurtosis", "edge slope"} < metrics
+    assert "noise" not in metrics  # of soft tissue, which there is none of
+    table = render_markdown(summarise(scores))
+    assert "HU" not in table
+    assert "over [0, 1], clipped, range 1" in table
 
 
 def test_without_tune_patients_there_are_no_baselines(prepared):

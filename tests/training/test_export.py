@@ -7,14 +7,17 @@ import pytest
 
 from imaging.metrics import TISSUES
 from model_store.golden import read_golden
+from model_store.manifest import Golden, Signature
 from model_store.restorer import load_restorer
 from model_store.store import ModelStore
 from training import export as module
-from training.datasets import DoseProtocol
+from training.degradations import DoseProtocol, parse_degradation
 from training.errors import IncompatibleRun
 from training.evaluate import evaluate, summarise
 from training.export import Credit, export, golden_image
 from training.fit import FitSettings, fit, load_run
+from training.recipes import RECIPES
+from training.unet import UNetConfig, build_unet
 
 # the network that ships, hardly trained: what is proven here is the way out, not the restoring
 SETTINGS = FitSettings(model="ct-l2", epochs=1, steps=4, batch=2, patch=32, learning_rate=3e-3)
@@ -126,6 +129,83 @@ def test_both_signatures_read_the_same_variables(exported):
         after = loaded.signatures[name](image=image)["restored"].numpy()
         np.testing.assert_array_equal(after, image)  # without weights a residual network is the identity
         assert np.abs(answer - after).max() > 0.01
+
+
+# --- networks that say how sure they are
+
+
+@pytest.fixture(scope="module", params=["ct-quantile", "relative-heteroscedastic"])
+def uncertain(request, prepared, tmp_path_factory):
+    """(run, version): a small network with a second head, published with the real verifier."""
+    run = tmp_path_factory.mktemp("run")
+    settings = replace(SETTINGS, model=request.param, network=UNetConfig((4, 6), 1), loss={})
+    series = prepared("a", 1)
+    if request.param.startswith("relative"):
+        settings = replace(settings, noise=parse_degradation("gaussian", "relative"))
+        shown = np.clip((series.images + 160) / 400, 0, 1).astype(np.float32)
+        series = replace(series, unit="relative", images=shown, unit_noise=None)
+    fit(settings, [series], [], run)
+    return run, export(run, ModelStore(tmp_path_factory.mktemp("store"), published=None))
+
+
+def test_with_uncertainty_restores_as_the_signature_that_only_restores(uncertain):
+    """Bit for bit, from the stored files; at the size of the golden sample, a CT slice, and one pixel."""
+    _, version = uncertain
+    scale = {"HU": 1000, "relative": 1}[version.manifest.unit]
+    restorer = load_restorer(version, precision="float32")
+    for shape in ((1, 139, 173, 1), (2, 256, 256, 1), (3, 1, 1, 1)):
+        image = np.random.default_rng(0).normal(0, 0.3 * scale, shape).astype(np.float32)
+        answers = restorer.with_uncertainty(image)
+        np.testing.assert_array_equal(answers["restored"], restorer(image))
+        assert np.abs(answers["restored"] - image).max() > 1e-5 * scale  # it does something
+
+
+def test_every_output_is_the_trained_networks(uncertain):
+    run, version = uncertain
+    model, settings = load_run(run)
+    full = build_unet(settings.network, version.manifest.unit, outputs=settings.recipe.outputs, dtype="float32")
+    full.set_weights(model.get_weights())
+    image = golden_image(version.manifest.unit)
+    expected = full.predict_on_batch(image)
+    answers = load_restorer(version, precision="float32").with_uncertainty(image)
+    assert tuple(answers) == settings.recipe.outputs
+    tolerance = version.manifest.golden.max_abs
+    for channel, answer in enumerate(answers.values()):
+        np.testing.assert_allclose(answer, expected[..., channel : channel + 1], atol=tolerance / 10)
+    if "sigma" in answers:
+        assert answers["sigma"].min() > 0
+    else:
+        assert (answers["lower"] < answers["restored"]).all()
+        assert (answers["restored"] < answers["upper"]).all()
+
+
+def test_its_manifest_golden_sample_and_card_say_what_it_gives(uncertain):
+    _, version = uncertain
+    outputs = RECIPES[version.manifest.recipe].outputs
+    assert version.manifest.signatures == {
+        "serving_default": Signature(),
+        "bfloat16": Signature(compute_dtype="bfloat16"),
+        "with_uncertainty": Signature(outputs=outputs),
+    }
+    golden = read_golden(version.path, version.manifest)
+    assert set(golden.answers) == set(outputs)
+    np.testing.assert_array_equal(golden.image, golden_image(version.manifest.unit))
+    assert "with_uncertainty" in (version.path / "README.md").read_text()
+    weights = (version.path / "variables" / "variables.data-00000-of-00001").stat().st_size
+    assert weights < 1.5 * 4 * version.manifest.parameters  # once, however many signatures
+
+
+def test_the_golden_bounds_are_those_of_the_decision_in_the_models_unit(exported, uncertain):
+    assert exported[1].manifest.golden == Golden(max_abs=0.5, reduced_rms=1, reduced_p999=5, reduced_mean=0.1)
+    manifest = uncertain[1].manifest
+    assert manifest.golden.max_abs == {"HU": 0.5, "relative": 0.0005}[manifest.unit]
+
+
+def test_the_golden_picture_goes_from_black_to_white_and_beyond():
+    image = golden_image("relative")
+    assert image.shape == golden_image().shape
+    for low, high in ((-1, 0), (0, 0.2), (0.4, 0.6), (0.9, 1), (1, 2)):
+        assert np.count_nonzero((image >= low) & (image < high)) > 200
 
 
 def test_a_series_without_credit_says_so(exported):

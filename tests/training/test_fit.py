@@ -11,10 +11,15 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training import fit as module
-from training.datasets import DoseRange, patches
-from training.errors import IncompatibleRun, NoTrainingData, UnknownSetting
+from training.datasets import patches
+from training.dead_leaves import dead_leaves
+from training.degradations import DoseRange, parse_degradation
+from training.encoder import EncoderSettings
+from training.errors import IncompatibleRun, NoTrainingData, UnknownDegradation, UnknownSetting
+from training.features import FeatureSource, parse_features
 from training.fit import FitSettings, fit, load_run
 from training.losses.pixelwise import l2
+from training.pictures import picture_series
 from training.recipes import RECIPES
 from training.unet import UNetConfig
 
@@ -129,6 +134,7 @@ import keras, numpy as np
 from pathlib import Path
 from training.fit import FitSettings, fit
 from training.pairs import PreparedSeries
+from training.unit_noise import UnitNoise
 assert keras.backend.backend() == {environment.get("KERAS_BACKEND", "tensorflow")!r}
 fit(FitSettings.from_json({settings.to_json()!r}), [{fit_series}], [{tune_series}], Path({str(run)!r}))
 """
@@ -177,6 +183,36 @@ def test_a_run_records_its_loss_and_is_not_resumed_under_another(prepared, tmp_p
         replace(settings, loss={"delta": 1.0})
 
 
+def test_settings_before_there_were_degradations_are_still_read():
+    old = {**TINY.to_json(), "noise": {"low": 0.1, "high": 0.5, "spread": 2, "electronic_share": 0, "clean_share": 0}}
+    assert FitSettings.from_json(old).noise == DoseRange(0.1, 0.5, 2, 0, 0)
+
+
+def test_a_run_has_one_degradation_of_its_domain(prepared, tmp_path):
+    settings = replace(TINY, epochs=1, noise=parse_degradation("laplace", "ct", {"sigma": 30}))
+    assert FitSettings.from_json(settings.to_json()) == settings
+    fit(settings, [prepared("a", 1)], [], tmp_path / "run")
+    with pytest.raises(IncompatibleRun, match="other settings"):
+        fit(replace(settings, noise=parse_degradation("laplace", "ct")), [prepared("a", 1)], [], tmp_path / "run")
+    with pytest.raises(UnknownDegradation, match=r"gaussian, sigma 0\.1 degrades relative images, and ct-l2 is for ct"):
+        replace(TINY, noise=parse_degradation("gaussian", "relative"))
+    with pytest.raises(UnknownDegradation, match="relative-l2 is for relative ones"):
+        replace(TINY, model="relative-l2", noise=DoseRange(low=0.1))
+
+
+def test_relative_images_are_fitted_under_white_noise_and_scored_in_their_range(tmp_path):
+    rng = np.random.default_rng(0)
+    series = [picture_series(f"p{number}", dead_leaves((64, 64), rng)[None]) for number in range(3)]
+    network = UNetConfig((12, 16), 1)
+    settings = replace(TINY, model="relative-l1-ssim", steps=40, batch=8, learning_rate=5e-3, network=network)
+    assert settings.noise == parse_degradation("gaussian", "relative")
+    fit(settings, series[:2], series[2:], tmp_path / "run")
+    history = _history(tmp_path / "run")
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["rmse"] < 0.1 < history[0]["rmse"] + 0.02  # less than the noise of 0.1, in parts of 1
+    assert history[-1]["psnr"] == pytest.approx(-20 * np.log10(history[-1]["rmse"]), abs=0.5)  # range 1
+
+
 def test_a_recipe_of_several_terms_logs_how_much_of_the_gradient_each_has(prepared, whole, tmp_path):
     fit(replace(TINY, model="ct-l1-ssim", epochs=2), [prepared("a", 1)], [], tmp_path / "run")
     for epoch in _history(tmp_path / "run"):
@@ -208,3 +244,43 @@ def test_what_cannot_be_fitted_is_refused_before_the_run_exists(prepared, tmp_pa
     with pytest.raises(NoTrainingData, match=says):
         fit(replace(TINY, **change), series, [], tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_perceptual_run_takes_the_features_of_a_file(prepared, tiny_encoder, tmp_path):
+    source = parse_features(str(tiny_encoder))
+    settings = replace(TINY, model="ct-perceptual", epochs=1, features=source)
+    assert FitSettings.from_json(settings.to_json()) == settings
+    fit(settings, [prepared("a", 1)], [], tmp_path / "run")
+    (epoch,) = _history(tmp_path / "run")
+    assert epoch["gradient share of l2"] + epoch["gradient share of features"] == pytest.approx(1)
+    assert 0 < epoch["gradient share of features"] < 0.5
+    assert json.loads((tmp_path / "run" / "features.json").read_text()) == {"sha256": source.sha256}
+    other = replace(settings, features=replace(source, sha256="0" * 64))
+    with pytest.raises(IncompatibleRun, match="other settings"):
+        fit(other, [prepared("a", 1)], [], tmp_path / "run")
+
+
+def test_a_perceptual_run_makes_an_encoder_of_its_own_series_and_keeps_it(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.encoder.EncoderSettings", lambda: EncoderSettings((4,), steps=2, batch=1, patch=16))
+    settings = replace(TINY, model="ct-perceptual", epochs=1)
+    assert settings.features == FeatureSource()
+    told = []
+    arguments = (settings, [prepared("a", 1)], [])
+    first = fit(*arguments, tmp_path / "one", cache=tmp_path / "cache", advance=lambda *state: told.append(state))
+    second = fit(*arguments, tmp_path / "two", cache=tmp_path / "cache", advance=lambda *state: told.append(state))
+    assert told == [("train the feature encoder", 1, 2), ("train the feature encoder", 2, 2)]
+    for one, two in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)  # made or found: the network starts alike
+    (file,) = (tmp_path / "cache").glob("features-*.npz")
+    file.unlink()
+    file.with_suffix(".json").unlink()
+    (tmp_path / "two" / "features.json").write_text('{"sha256": "another machine made others"}')
+    with pytest.raises(IncompatibleRun, match="other features"):
+        fit(*arguments, tmp_path / "two", cache=tmp_path / "cache")
+
+
+def test_only_recipes_that_compare_by_features_take_them():
+    assert replace(TINY).features is None
+    assert "features" not in TINY.to_json()
+    with pytest.raises(UnknownSetting, match="recipe l2 compares by no features; leave out --features"):
+        replace(TINY, features=FeatureSource())

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from imaging.low_dose import KERNELS, noise_region
-from training import pairs
+from training import pairs, unit_noise
 from training.errors import NoTrainingData
-from training.pairs import DRAWS, average_neighbours, prepare
+from training.pairs import average_neighbours, prepare
+from training.unit_noise import DRAWS
 
 
 def _prepare(monkeypatch, cache, *series, **options):
@@ -44,21 +45,22 @@ def test_what_cannot_be_a_target_is_left_out_and_said_so(monkeypatch, tmp_path, 
     assert any("noisy" in line and "HU of noise" in line for line in told)
     assert any("sparse" in line and "contiguous" in line for line in told)
     (kept,) = _prepare(monkeypatch, tmp_path, noisy, average=False)  # an evaluation takes it as it is
-    assert kept.noise_hu > 40
+    assert kept.noise_level > 40
 
 
 def test_unit_noise_has_deviation_one_and_its_scale_is_kept(prepared):
     series = prepared()
     count = len(KERNELS) * DRAWS
-    assert series.hu.shape == (2, 96, 96)
-    assert series.quantum.shape == series.electronic.shape == (2, count, 96, 96)
-    region = noise_region(np.asarray(series.hu[1]))
-    for noise in (series.quantum, series.electronic):
+    assert series.images.shape == (2, 96, 96)
+    unit = series.unit_noise
+    assert unit.quantum.shape == unit.electronic.shape == (2, count, 96, 96)
+    region = noise_region(np.asarray(series.images[1]))
+    for noise in (unit.quantum, unit.electronic):
         np.testing.assert_allclose(noise[1][:, region].astype(np.float64).std(axis=1), 1, rtol=0.01)
     # the ramp lets more noise through than any Hann window, the softest least
-    sds = series.quantum_sd[0, ::DRAWS]
+    sds = unit.quantum_sd[0, ::DRAWS]
     assert sds[0] > sds[1] > sds[2] > sds[3] > 0
-    first, second = (series.quantum[0, k][region].astype(np.float64) for k in (0, 1))
+    first, second = (unit.quantum[0, k][region].astype(np.float64) for k in (0, 1))
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.2  # the draws are independent
 
 
@@ -66,20 +68,28 @@ def test_the_cache_is_found_again_and_does_not_depend_on_the_number_of_processes
     series = ct_series(seed=3)
     (one,) = _prepare(monkeypatch, tmp_path / "one", series, processes=1)
     (two,) = _prepare(monkeypatch, tmp_path / "two", series, processes=2)
-    np.testing.assert_array_equal(one.quantum, two.quantum)
-    np.testing.assert_array_equal(one.electronic_sd, two.electronic_sd)
-    monkeypatch.setattr(pairs, "_make", lambda *_, **__: pytest.fail("made again"))
+    np.testing.assert_array_equal(one.unit_noise.quantum, two.unit_noise.quantum)
+    np.testing.assert_array_equal(one.unit_noise.electronic_sd, two.unit_noise.electronic_sd)
+    monkeypatch.setattr(pairs, "make_folder", lambda *_, **__: pytest.fail("made again"))
     (again,) = _prepare(monkeypatch, tmp_path / "one", series)
-    np.testing.assert_array_equal(again.hu, series.volume)
+    np.testing.assert_array_equal(again.images, series.volume)
 
 
 def test_other_pixels_spacing_or_seed_are_another_cache(tmp_path, ct_series):
     one = ct_series(seed=3)
     cases = [(one, 0), (one, 1), (ct_series(seed=4), 0), (ct_series(seed=3, spacing=(3.0, 3.1)), 0)]
-    assert len({pairs._cache_folder(series, series.volume, tmp_path, seed) for series, seed in cases}) == 4
+    assert (
+        len(
+            {
+                unit_noise.cache_folder(series.name, series.volume, series.spacing, tmp_path, seed)
+                for series, seed in cases
+            }
+        )
+        == 4
+    )
     renamed = ct_series("other", seed=3, patient="q")
-    assert pairs._cache_folder(renamed, renamed.volume, tmp_path, 0).name.startswith("other-")
-    noises = [pairs._unit_noise((one.volume[0], one.spacing, seed))[0] for seed in ((0, 0), (0, 1), (1, 0))]
+    assert unit_noise.cache_folder(renamed.name, renamed.volume, renamed.spacing, tmp_path, 0).name.startswith("other-")
+    noises = [unit_noise._unit_noise((one.volume[0], one.spacing, seed))[0] for seed in ((0, 0), (0, 1), (1, 0))]
     assert len({noise.tobytes() for noise in noises}) == 3  # slices and seeds have noise of their own
 
 
@@ -105,8 +115,8 @@ prepare([Path({str(tmp_path / "series")!r})], Path({str(cache)!r}), processes=1,
     assert aside.name.startswith(".making-")
     assert list(aside.rglob("quantum.npy"))  # it had begun
     (made,) = prepare([tmp_path / "series"], cache, processes=1)
-    assert all(np.abs(noise).max() > 0 for noise in made.quantum)
-    assert made.quantum_sd.min() > 0
+    assert all(np.abs(noise).max() > 0 for noise in made.unit_noise.quantum)
+    assert made.unit_noise.quantum_sd.min() > 0
 
 
 def test_zip_files_and_folders_of_a_role_are_all_read(write_dicom, tmp_path):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.unet import AddResidual, Normalise, UNetConfig, build_unet
+from training.unet import AddResidual, AddSpread, Normalise, UNetConfig, build_unet, restored_only
 
 SMALL = UNetConfig(widths=(4, 6), blocks=1)
 
@@ -16,11 +16,17 @@ def _hu(shape, seed=0):
     return np.random.default_rng(seed).normal(0, 400, (2, *shape, 1)).astype(np.float32)
 
 
-def _wake(model, seed=1):
-    """Gives the head weights, which start at zero."""
+SIGMA, INTERVAL = ("restored", "sigma"), ("restored", "lower", "upper")
+UNCERTAIN = pytest.mark.parametrize("outputs", [SIGMA, INTERVAL])
+
+
+def _wake(model, seed=1, size=0.3):
+    """Gives the heads weights, which start at zero."""
     rng = np.random.default_rng(seed)
-    for weight in model.get_layer("head").weights:
-        weight.assign(rng.normal(0, 0.3, weight.shape))
+    for layer in model.layers:
+        if layer.name in {"head", "spread"}:
+            for weight in layer.weights:
+                weight.assign(rng.normal(0, size, weight.shape))
     return model
 
 
@@ -74,7 +80,14 @@ def test_it_is_saved_and_loaded_by_keras(tmp_path):
     np.testing.assert_array_equal(loaded.predict_on_batch(image), model.predict_on_batch(image))
 
 
-@pytest.mark.parametrize("layer", [Normalise(-1024.0, 3071.0, 1000.0, 8, name="n"), AddResidual(1000.0, name="r")])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Normalise(-1024.0, 3071.0, 1000.0, 8, name="n"),
+        AddResidual(1000.0, name="r"),
+        AddSpread(INTERVAL, 1000.0, name="s"),
+    ],
+)
 def test_layers_come_back_from_their_configuration(layer):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(again) is type(layer)
@@ -103,19 +116,92 @@ def test_relative_images_have_their_own_unit():
     assert 1e-4 < np.abs(change).max() < 100  # not the hundreds that a scale of 1000 would give
 
 
+# --- networks that say how sure they are
+
+
+@UNCERTAIN
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_untrained_the_restored_channel_is_the_identity_and_the_spread_35_hu(outputs, dtype):
+    image = _hu((17, 31))
+    answer = build_unet(SMALL, "HU", outputs=outputs, dtype=dtype).predict_on_batch(image)
+    assert (answer.shape, answer.dtype) == ((2, 17, 31, len(outputs)), np.float32)
+    np.testing.assert_array_equal(answer[..., :1], image)
+    spreads = answer[..., 1:] if outputs == SIGMA else np.abs(answer[..., 1:] - image)
+    np.testing.assert_allclose(spreads, 35, atol=1e-3)
+
+
+@UNCERTAIN
+def test_the_restored_channel_does_not_depend_on_the_others(outputs):
+    """The same layers under the same names, from the same start; so weights of a network without them fit."""
+    models = []
+    for each in (("restored",), outputs):
+        keras.utils.set_random_seed(4)
+        models.append(build_unet(SMALL, "HU", outputs=each))
+    plain, uncertain = models
+    names = [layer.name for layer in plain.layers]
+    assert [layer.name for layer in uncertain.layers if layer.name in names] == names
+    for name in names:
+        for one, two in zip(plain.get_layer(name).weights, uncertain.get_layer(name).weights, strict=True):
+            np.testing.assert_array_equal(one, two)
+    _wake(plain), _wake(uncertain)
+    image = _hu((21, 34))
+    expected = plain.predict_on_batch(image)
+    np.testing.assert_array_equal(uncertain.predict_on_batch(image)[..., :1], expected)
+    np.testing.assert_array_equal(restored_only(uncertain).predict_on_batch(image), expected)
+    assert restored_only(uncertain).count_params() == plain.count_params()
+
+
+@pytest.mark.parametrize("unit", ["HU", "relative"])
+def test_sigma_is_positive_and_bounds_never_cross_whatever_the_weights(unit):
+    scale = {"HU": 1000, "relative": 1}[unit]
+    image = _hu((16, 24)) / 1000 * scale
+    for size in (0.3, 3, 30):
+        sigma = _wake(build_unet(SMALL, unit, outputs=SIGMA), size=size).predict_on_batch(image)[..., 1]
+        assert sigma.min() >= np.float32(0.001 * scale)
+        assert np.ptp(sigma) > 1e-5 * scale  # it does something
+        restored, lower, upper = np.moveaxis(
+            _wake(build_unet(SMALL, unit, outputs=INTERVAL), size=size).predict_on_batch(image), -1, 0
+        )
+        assert (lower < restored).all()
+        assert (restored < upper).all()
+        assert np.abs((upper - restored) - (restored - lower)).max() > 1e-4 * scale  # each has a channel of its own
+
+
+def test_the_spread_by_hand():
+    """softplus(x + start) + 0.001 with softplus(start) = 0.034; far above 0 softplus is the straight line."""
+    restored, raw = np.zeros((1, 1, 3, 1), np.float32), np.array([-100.0, 0.0, 50.0], np.float32).reshape(1, 1, 3, 1)
+    sigma = np.asarray(AddSpread(SIGMA, 1000.0)([restored, raw]))[0, 0, :, 1]
+    np.testing.assert_allclose(sigma, [1.0, 35.0, 1000 * (50 + np.log(np.expm1(0.034)) + 0.001)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [(), ("sigma",), ("restored", "upper", "lower"), ("restored", "variance")])
+def test_other_outputs_are_refused(outputs):
+    with pytest.raises(ValueError, match="outputs must be one of"):
+        build_unet(SMALL, "HU", outputs=outputs)
+
+
+@UNCERTAIN
+def test_an_uncertain_network_is_saved_and_loaded_by_keras(outputs, tmp_path):
+    model = _wake(build_unet(SMALL, "HU", outputs=outputs))
+    model.save(tmp_path / "model.keras")
+    image = _hu((20, 21))
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict_on_batch(image), model.predict_on_batch(image))
+
+
 def test_another_backend_gives_the_same_answer(on_jax, tmp_path):
-    model, image = _wake(build_unet(SMALL, "HU")), _hu((21, 34))
+    model, image = _wake(build_unet(SMALL, "HU", outputs=INTERVAL)), _hu((21, 34))
     model.save_weights(tmp_path / "w.weights.h5")
     np.save(tmp_path / "image.npy", image)
     code = f"""
 import keras, numpy as np
 from training.unet import UNetConfig, build_unet
 assert keras.backend.backend() == "jax"
-model = build_unet(UNetConfig(widths=(4, 6), blocks=1), "HU")
+model = build_unet(UNetConfig(widths=(4, 6), blocks=1), "HU", outputs=("restored", "lower", "upper"))
 model.load_weights(r"{tmp_path / "w.weights.h5"}")
 np.save(r"{tmp_path / "restored.npy"}", model.predict_on_batch(np.load(r"{tmp_path / "image.npy"}")))
 """
     subprocess.run([sys.executable, "-c", code], env=on_jax, check=True, timeout=120)
     ours, theirs = model.predict_on_batch(image), np.load(tmp_path / "restored.npy")
-    assert np.abs(ours - image).max() > 10  # it does something
+    assert np.abs(ours[..., :1] - image).max() > 10  # it does something
     np.testing.assert_allclose(theirs, ours, atol=0.01)

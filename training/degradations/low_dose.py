@@ -1,0 +1,210 @@
+"""Low-dose CT from the cached unit noise: a weighted sum of images, at any dose, at no cost.
+
+    UnitNoise (two draws a kernel) --weights on the unit circle--> noise of unit strength --dose, level--> HU + noise
+
+`DoseProtocol` is one stated degradation, `DoseRange` a distribution of them to train over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.low_dose import KERNELS, RAMP, SOFT, Kernel, photons_for_noise
+from training.errors import UnsuitableSeries
+from training.pairs import PreparedSeries, Window, evaluation_rng
+from training.unit_noise import DRAWS, UnitNoise
+
+TYPICAL_NOISE_HU = 12.0
+"""For series without soft tissue to measure: a usual noise level of a full-dose body scan."""
+
+
+@dataclass(frozen=True)
+class DoseRange:
+    """Distribution of the added noise in training patches.
+
+    A patch of a scan with noise level n (HU, in soft tissue) gets n * sqrt((1 - a) / a) * f: what a scan at dose
+    fraction a adds, times a factor that stands for scans with other noise levels.
+
+    Attributes:
+        low, high: ends of the log-uniform dose fraction a.
+        spread: the factor f is log-uniform from 1 / spread to spread.
+        electronic_share: up to this share of the variance is electronic noise (streaks along thick paths).
+        clean_share: of the patches is left untouched, so that a clean input stays clean.
+    """
+
+    low: float = 0.05
+    high: float = 0.9
+    spread: float = 1.7
+    electronic_share: float = 0.4
+    clean_share: float = 0.04
+
+    @property
+    def label(self) -> str:
+        """For tables and manifests."""
+        return f"{self.low:g} to {self.high:g} of the scan's own dose, all kernels"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as written to settings.json."""
+        return asdict(self)
+
+    def __call__(self, series: PreparedSeries, window: Window, rng: np.random.Generator) -> NDArray[np.float32]:
+        """The window with a kernel, dose and share of electronic noise of its own; raises `UnsuitableSeries`."""
+        return self.of_one_level(rng)(series, window, rng)
+
+    def of_one_level(self, rng: np.random.Generator) -> DoseLevel:
+        """One kernel, dose and share of electronic noise of the range, whose noise is still to be drawn."""
+        if rng.random() < self.clean_share:
+            return DoseLevel(0, 1.0, 1.0, 0.0)
+        return DoseLevel(
+            first=int(rng.integers(len(KERNELS))) * DRAWS,
+            dose=float(np.exp(rng.uniform(np.log(self.low), np.log(self.high)))),
+            factor=float(np.exp(rng.uniform(-1, 1) * np.log(self.spread))),
+            share=float(rng.uniform(0, self.electronic_share)),
+        )
+
+
+@dataclass(frozen=True)
+class DoseLevel:
+    """One level out of a `DoseRange`.
+
+    Attributes:
+        first: index of the kernel's first draw.
+        dose: the dose fraction a; 1 leaves the image as it is.
+        factor: see `DoseRange`.
+        share: of the variance that is electronic noise.
+    """
+
+    first: int
+    dose: float
+    factor: float
+    share: float
+
+    def __call__(self, series: PreparedSeries, window: Window, rng: np.random.Generator) -> NDArray[np.float32]:
+        """The window at this level under a fresh mix of the cached draws; raises `UnsuitableSeries`."""
+        noise = unit_noise(series)
+        reference = np.asarray(series.images[window])
+        level = own_noise(series) * np.sqrt((1 - self.dose) / self.dose) * self.factor
+        total = np.zeros(reference.shape, np.float32)
+        if level:
+            for images, variance in ((noise.quantum, 1 - self.share), (noise.electronic, self.share)):
+                add_mixed(total, images, window, self.first, _direction(rng, level * np.sqrt(variance)))
+        return reference + total
+
+
+@dataclass(frozen=True)
+class DoseProtocol:
+    """One stated low dose, as evaluation degrades a slice.
+
+    Attributes:
+        dose_fraction: of the full dose.
+        full_dose_noise_hu: noise in soft tissue that the full-dose scan counts as having under this kernel; it fixes
+            the tube output. None takes the noise level that the scan has: then the result is what this scanner would
+            have given at that fraction of the dose it used.
+        kernel: one of `imaging.low_dose.KERNELS`.
+        electronic_noise: photons per ray.
+
+    Raises:
+        ValueError: `dose_fraction` lies outside (0, 1].
+    """
+
+    dose_fraction: float = 0.25
+    full_dose_noise_hu: float | None = None
+    kernel: Kernel = SOFT
+    electronic_noise: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dose_fraction <= 1:
+            raise ValueError(f"dose_fraction must lie in (0, 1], not {self.dose_fraction}")
+
+    @property
+    def label(self) -> str:
+        """For tables and manifests."""
+        dose = (
+            f"{self.dose_fraction:g} of the scan's own dose"
+            if self.full_dose_noise_hu is None
+            else f"{self.dose_fraction:g} of a dose with {self.full_dose_noise_hu:g} HU noise"
+        )
+        return f"{dose}, {self.kernel.name} kernel, electronic noise {self.electronic_noise:g} photons"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "kernel": self.kernel.name}
+
+    def __call__(self, series: PreparedSeries, window: Window, rng: np.random.Generator) -> NDArray[np.float32]:
+        """The window at this dose under a fresh mix of the cached draws; raises `UnsuitableSeries`."""
+        return self._degraded(series, window, _direction(rng), _direction(rng))
+
+    def repeat(self, series: PreparedSeries, window: Window, draw: int) -> NDArray[np.float32]:
+        """The window at this dose, always the same: draws 0 and 1 are the cached ones, later ones are mixes of them."""
+        if draw < DRAWS:
+            cached = np.eye(DRAWS)[draw]
+            return self._degraded(series, window, cached, cached)
+        return self(series, window, evaluation_rng(series, window[0], draw))
+
+    def _degraded(
+        self,
+        series: PreparedSeries,
+        window: Window,
+        quantum_mix: NDArray[np.float64],
+        electronic_mix: NDArray[np.float64],
+    ) -> NDArray[np.float32]:
+        noise, number = unit_noise(series), window[0]
+        first = KERNELS.index(self.kernel) * DRAWS
+        a = self.dose_fraction
+        # the deviations in HU at I0 = 1 of the two mixed draws; cached noise has deviation 1
+        draws = slice(first, first + DRAWS)
+        quantum = quantum_mix * noise.quantum_sd[number, draws]
+        electronic = electronic_mix * noise.electronic_sd[number, draws] * self.electronic_noise
+        level = own_noise(series) if self.full_dose_noise_hu is None else self.full_dose_noise_hu
+        photons = photons_for_noise(float(np.sum(quantum**2)), float(np.sum(electronic**2)), level)
+        reference = np.asarray(series.images[window])
+        total = np.zeros(reference.shape, np.float32)
+        # the weights of imaging.low_dose.added_noise
+        add_mixed(total, noise.quantum, window, first, quantum * np.sqrt((1 - a) / a / photons))
+        add_mixed(total, noise.electronic, window, first, electronic * (np.sqrt(1 - a * a) / a / photons))
+        return reference + total
+
+
+def standard_protocols(dose_fraction: float) -> tuple[DoseProtocol, ...]:
+    """What reports use: the scan's own dose under a soft and a sharp kernel, and a stated dose that fits no scan."""
+    return (
+        DoseProtocol(dose_fraction, kernel=SOFT),
+        DoseProtocol(dose_fraction, kernel=RAMP),
+        DoseProtocol(dose_fraction, full_dose_noise_hu=15.0, kernel=SOFT),
+    )
+
+
+def own_noise(series: PreparedSeries) -> float:
+    """Noise level in soft tissue of the scan itself, in HU."""
+    return series.noise_level if np.isfinite(series.noise_level) else TYPICAL_NOISE_HU
+
+
+def unit_noise(series: PreparedSeries) -> UnitNoise:
+    """The series' unit noise.
+
+    Raises:
+        UnsuitableSeries: it has none, being no CT series of `prepare`.
+    """
+    if series.unit_noise is None:
+        raise UnsuitableSeries(f"series {series.name!r} has no projections, and so no low dose: it is no CT scan")
+    return series.unit_noise
+
+
+def add_mixed(
+    total: NDArray[np.float32], images: NDArray[np.float16], window: Window, first: int, weights: NDArray[np.float64]
+) -> None:
+    """Adds, in place, the draws `first`, `first` + 1, ... of `images` (N, K, H, W) there, each by its weight."""
+    number, rows, columns = window
+    for draw, weight in enumerate(weights):
+        if weight:
+            total += np.float32(weight) * images[number, first + draw, rows, columns].astype(np.float32)
+
+
+def _direction(rng: np.random.Generator, length: float = 1.0) -> NDArray[np.float64]:
+    """Random weights on a circle, for mixing draws: see `training.unit_noise.DRAWS`."""
+    weights = rng.standard_normal(DRAWS)
+    return np.asarray(weights * (length / np.linalg.norm(weights)))

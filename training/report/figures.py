@@ -1,0 +1,112 @@
+"""Figures: curves as SVG that takes the page's colours, crops as small PNG files; both as text to put into a page.
+
+phantom results --matplotlib--> SVG, axes in `currentColor`: readable in dark and light
+crop, difference from the truth --window, 64 greys--> PNG, base64
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imaging.image import Unit
+from imaging.metrics import MetricContract
+from training.image_scores import Picture
+
+DIFFERENCE: dict[Unit, float] = {"HU": 60.0, "relative": 0.15}
+"""What is black and white in a difference image, to either side of grey, in the unit: a sixth of the window or so."""
+
+FREQUENCY: dict[Unit, str] = {"HU": "frequency, 1/mm", "relative": "frequency, cycles per pixel"}
+POWER: dict[Unit, str] = {"HU": "noise power, HU² mm²", "relative": "noise power"}
+
+_GREYS = 64  # more are not told apart in a noisy picture, and would double its file
+_INK = "#010203"  # stands for the page's own colour until the SVG is written
+_LINES = ("solid", "dashed", "dotted")
+
+
+def crop_image(crop: Picture, contract: MetricContract) -> str:
+    """A crop in the contract's range as a `data:` URL of a PNG file."""
+    return _png((crop - contract.low) / contract.data_range)
+
+
+def difference_image(crop: Picture, reference: Picture, unit: Unit) -> str:
+    """restored - reference, grey where equal, as a `data:` URL of a PNG file; see `DIFFERENCE`."""
+    return _png(0.5 + (crop - reference) / (2 * DIFFERENCE[unit]))
+
+
+def curves(methods: Mapping[str, Mapping[str, Any]], unit: Unit, *, salt: str) -> str:
+    """Noise power spectrum and transfer at high and at low contrast of every method, as an SVG element.
+
+    Args:
+        methods: name -> `training.phantom_tests.PhantomResult.to_json`.
+        unit: of the images.
+        salt: makes the element's ids its own in a page with several.
+    """
+    import matplotlib as mpl  # noqa: PLC0415 - heavy, and only reports need it
+    from matplotlib.figure import Figure  # noqa: PLC0415 - same; no pyplot, which would keep it
+
+    style: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": salt,
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "text.color": _INK,
+        "axes.edgecolor": _INK,
+        "axes.labelcolor": _INK,
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(11, 3.6), layout="constrained")
+        axes = figure.subplots(1, 3)
+        panels = (
+            ("noise", POWER[unit], "noise that is left"),
+            ("high", "transfer", "edges of high contrast"),
+            ("low", "transfer", "edges of low contrast"),
+        )
+        for axis, (what, label, title) in zip(axes, panels, strict=True):
+            for number, (name, result) in enumerate(methods.items()):
+                curve = _curve(result, what)
+                if curve is not None:
+                    line = {"color": f"C{number % 10}", "linestyle": _LINES[number // 10 % len(_LINES)]}
+                    axis.plot(curve["frequency"], curve["values"], label=name, linewidth=1.4, **line)
+            axis.set(xlabel=FREQUENCY[unit], ylabel=label, title=title, xlim=(0, None), ylim=(0, None))
+            axis.grid(alpha=0.2)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _inline(stream.getvalue())
+
+
+def _curve(result: Mapping[str, Any], what: str) -> Any:
+    """Frequency and values, or None where a transfer could not be measured."""
+    found = result["spectrum"] if what == "noise" else result["transfer"][what]
+    return found and found["curve"]
+
+
+def _inline(svg: str) -> str:
+    """The element alone, without prologue and metadata, of the page's width and colour, numbers no finer than seen."""
+    element = svg[svg.index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
+    element = re.sub(r' xmlns:xlink="[^"]*"', "", element).replace("xlink:href", "href")
+    element = re.sub(r' xmlns="[^"]*"', "", element)  # HTML knows what svg is
+    element = re.sub(r' width="[^"]*pt" height="[^"]*pt"', ' role="img"', element, count=1)
+    element = re.sub(r"(\d+\.\d{2})\d+", r"\1", element)
+    return element.replace(_INK, "currentColor")
+
+
+def _png(shares: Any) -> str:
+    """(H, W) of 0 (black) to 1 (white)."""
+    levels: Sequence[Any] = np.round(np.clip(shares, 0, 1) * (_GREYS - 1)) * (255 / (_GREYS - 1))
+    stream = io.BytesIO()
+    Image.fromarray(np.asarray(levels, np.uint8), "L").save(stream, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
