@@ -21,6 +21,7 @@ from clearslice.commands import (
     sample,
     serve,
     train,
+    tune,
 )
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("advise")(advise.advise)
+app.command("tune")(tune.tune)
 app.command("export")(export.export)
 
 if __name__ == "__main__":

@@ -51,6 +51,10 @@ class IncompatibleRun(TrainingError):
     """A run folder holds a run with other settings, or nothing that can be resumed."""
 
 
+class InvalidSettings(TrainingError):
+    """A settings file that cannot be read, or a key, type or value in it that there is not."""
+
+
 class InvalidStudy(TrainingError):
     """A study that cannot be run as asked: nothing to compare, doubles, too few patients."""
 

@@ -75,9 +75,10 @@ class Verification:
                 f"The advice can neither be confirmed nor refuted here: no recipe is {LEARNED_DB:g} dB above the noisy"
                 f" images (the best, {best}, by {gained:+.2f} dB) {held_out}. Train longer: --epochs, --steps."
             )
-        against = {each.other: each for each in self.comparisons}
         if self.verdict == "wrong":
-            worse = against[best] if best in against else min(self.comparisons, key=lambda each: each.gain)
+            # of those that are better beyond the interval; another may be ahead by chance
+            certain = [each for each in self.comparisons if each.interval is not None and each.interval[1] < 0]
+            worse = min(certain, key=lambda each: each.gain)
             return (
                 f"The advice was wrong here: {worse.other} is better than {self.advised} by {-worse.gain:.2f} dB"
                 f"{_brackets(worse, sign=-1)} {held_out}."

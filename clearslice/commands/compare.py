@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clearslice.commands.fit_options import CACHE
 from clearslice.commands.terminal import ERRORS, expected_errors, quiet_tensorflow, stage_bars
-from clearslice.commands.train import CACHE
 
 if TYPE_CHECKING:
     from training.study import Study

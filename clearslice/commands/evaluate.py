@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clearslice.commands.fit_options import CACHE
 from clearslice.commands.models import ReadStore, open_store
 from clearslice.commands.terminal import ERRORS, expected_errors, quiet_tensorflow, stage_bars
-from clearslice.commands.train import CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-LABORATORY = ("keras", "skimage", "tensorboard", "tensorflow")
+LABORATORY = ("jinja2", "keras", "matplotlib", "optuna", "skimage", "tensorboard", "tensorflow")
 INSTALL = "Install it with: .venv/bin/pip install --require-hashes -r requirements/training.txt"
 
 ERRORS = Console(stderr=True, soft_wrap=True, highlight=False)

@@ -59,3 +59,11 @@ def test_trainings_that_taught_nothing_are_said_to():
     idle = verification([comparison(0.1, 0.2)], {"untreated": 29.9, "l1": 30, "l2": 29.9})
     assert "no recipe is 0.5 dB above the noisy images (the best, l1, by +0.10 dB)" in idle.sentence
     assert "Train longer" in idle.sentence
+
+
+def test_only_a_recipe_that_is_better_beyond_the_interval_is_named():
+    found = verification(
+        [comparison(-1.2, 0.2, "barron"), comparison(-0.3, -0.1, "l1")], {"l1": 30, "barron": 30.5, "l2": 30.2}
+    )
+    assert found.verdict == "wrong"
+    assert "l1 is better" in found.sentence
