@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from imaging.noise_profile import NoiseProfile
+from imaging.noise.profile import NoiseProfile
 from training.advise import Advice
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from imaging.image import Unit
-from imaging.noise_profile import NoiseProfile
+from imaging.noise.profile import NoiseProfile
 from training.domains import DOMAINS, Domain
 from training.noise_families import HEAVY_WITHOUT_REFERENCE, IMPULSES, NEGLIGIBLE, Family, recognise
 from training.theory import FAVOURITES

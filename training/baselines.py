@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from imaging.image import Unit
 from imaging.metrics import psnr
-from imaging.noise import global_noise_level
+from imaging.noise.level import global_noise_level
 from training.image_scores import CONTRACTS, Picture
 
 USUAL_NOISE_HU = 25.0

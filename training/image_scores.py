@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.detail import ReferenceDetail, detail_bands, edge_slope, reference_detail
 from imaging.image import Unit
 from imaging.metrics import FULL_RANGE, RELATIVE, SOFT_TISSUE, MetricContract, measure, tissue_bias
-from imaging.noise import global_noise_level
-from imaging.residuals import error_kurtosis, residual_structure
+from imaging.noise.level import global_noise_level
+from imaging.quality.detail import ReferenceDetail, detail_bands, edge_slope, reference_detail
+from imaging.quality.residuals import error_kurtosis, residual_structure
 
 Picture = NDArray[np.float32]
 
@@ -52,7 +52,7 @@ class Reference:
 
 
 def score_against(image: Picture, unit: Unit) -> Reference:
-    """Prepares a reference, (H, W) float32 in `unit`; raises as `imaging.detail.reference_detail`."""
+    """Prepares a reference, (H, W) float32 in `unit`; raises as `imaging.quality.detail.reference_detail`."""
     return Reference(image, unit, reference_detail(image, CONTRACTS[unit][0]))
 
 
@@ -65,7 +65,7 @@ def scores(restored: Picture, degraded: Picture, reference: Reference) -> Values
 
     Returns:
         psnr (dB), ssim and rmse (unit) under each contract; under the main one `bias` where there are no tissues,
-        `structure`, `kurtosis`, `edge slope`, and `power` and `kept` of each band of `imaging.detail.BANDS`; in HU
+        `structure`, `kurtosis`, `edge slope`, and `power` and `kept` of each of `imaging.quality.detail.BANDS`; in HU
         `bias` of each tissue that the slice has enough of, and `noise`: the level in soft tissue, which needs no
         reference.
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from imaging.image import Unit
-from imaging.noise_profile import NoiseProfile
+from imaging.noise.profile import NoiseProfile
 from training.degradations import Degradation, parse_degradation
 from training.domains import DOMAINS, Domain
 

@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from imaging.noise_correlation import REACH, autocorrelation
-from imaging.noise_profile import NoiseProfile, PlainNoise, standardise
-from imaging.noise_tails import fit_contaminated
+from imaging.noise.correlation import REACH, autocorrelation
+from imaging.noise.profile import NoiseProfile, PlainNoise, standardise
+from imaging.noise.tails import fit_contaminated
 
 _SIGNALS = 20  # bins
 _MINIMUM = 50  # pixels in a bin

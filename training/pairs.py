@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from imaging.dicom_file import looks_like_dicom
 from imaging.image import Unit
-from imaging.noise import global_noise_level
+from imaging.noise.level import global_noise_level
 from imaging.series import CtSeries, read_series
 from training.errors import NoTrainingData
 from training.progress import Advance, Notice, silent

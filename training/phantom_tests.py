@@ -21,11 +21,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.disc_transfer import REACH, Disc, DiscNotVisible, Transfer, disc_transfer
 from imaging.image import Unit
-from imaging.noise_bias import split_error
-from imaging.noise_power import RadialPower, deviations, noise_power, radial, shape_distance
-from imaging.quality_phantom import QualityPhantom, quality_phantom
+from imaging.quality.disc_transfer import REACH, Disc, DiscNotVisible, Transfer, disc_transfer
+from imaging.quality.noise_bias import split_error
+from imaging.quality.noise_power import RadialPower, deviations, noise_power, radial, shape_distance
+from imaging.quality.phantom import QualityPhantom, quality_phantom
 from imaging.series import CtSeries
 from training.datasets import evaluation_pairs
 from training.degradations.low_dose import TYPICAL_NOISE_HU

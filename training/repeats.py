@@ -3,10 +3,10 @@
     arms x new seeds --fit--> every tune slice scored --> repeats/<digest>.json --pair by slice--> Gain, interval
 
 A search picks the luckiest of its trials, so its own scores flatter it. Here every arm is trained again under seeds
-that the search has not used, all arms under the same ones, and scored on all tune slices. Differences are paired by
-slice and averaged over seeds; the interval is over patients and slices as in `training.evaluate`, and beside it stand
-the means of the single seeds: what they differ by is the noise of training. The patients are those that chose the
-settings; only report patients say how much of a gain others have (`clearslice evaluate`).
+that the search has not used, all arms under the same ones, and scored on all tune slices; differences are paired by
+seed and slice. Their interval is a hierarchical bootstrap over seeds, patients and slices: the noise of training is
+often the largest of the three. The patients are those that chose the settings, and few: only report patients say how
+much of a gain others have (`clearslice evaluate`).
 """
 
 from __future__ import annotations
@@ -20,20 +20,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imaging.metrics import measure
 from training.claims import Claim
 from training.datasets import evaluation_pairs
-from training.evaluate import Interval, bootstrap
+from training.evaluate import Interval
 from training.fit import FitSettings, Progress, fit
 from training.image_scores import CONTRACTS, Picture
 from training.pairs import PreparedSeries
 from training.probes import evaluated_degradation, restore_slice
 from training.progress import Advance, silent
 from training.run_files import write_json
+from training.statistics import DRAWS, joint_bootstrap
+from training.statistics import interval as percentiles
 from training.tune import Search, forgotten
 
 METRICS = ("psnr", "ssim")
+
+MINIMUM_SEEDS = 3
+"""With fewer nothing is called a gain: two seeds agree by chance every second time."""
+
+INTERVAL_METHOD = f"95 % hierarchical bootstrap (seed, patient, then slice), {DRAWS} draws"
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,11 @@ class Arm:
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better the first arm is than another in one metric.
+    """How much better one arm is than another in one metric.
 
     Attributes:
-        mean: of the differences, over patients of means over slices.
-        interval: 95 %, over patients and slices; None for a single patient.
+        mean: of the differences, over seeds and patients of means over slices.
+        interval: 95 %; None for a single seed, which says nothing about others.
         by_seed: the same mean for each seed alone.
     """
 
@@ -65,9 +73,11 @@ class Gain:
 
     @property
     def clear(self) -> bool:
-        """Whether no seed and no end of the interval has the other sign."""
-        ends = [*self.by_seed, *(self.interval or ())]
-        return bool(min(ends) > 0 or max(ends) < 0)
+        """Whether the interval, of `MINIMUM_SEEDS` or more, leaves 0 out."""
+        if self.interval is None or len(self.by_seed) < MINIMUM_SEEDS:
+            return False
+        low, high = self.interval
+        return low > 0 or high < 0
 
 
 SliceScores = dict[str, list[list[Any]]]
@@ -107,10 +117,14 @@ def read_scores(search: Search, arm: Arm) -> SliceScores:
 def gain(ours: Sequence[SliceScores], theirs: Sequence[SliceScores], metric: str, *, seed: int = 0) -> Gain:
     """Of the first over the second, each [seed]; `seed` is that of the bootstrap."""
     by_seed = [_differences(one, two, metric) for one, two in zip(ours, theirs, strict=True)]
-    averaged = [np.mean(values, axis=0) for values in zip(*by_seed, strict=True)]
-    mean, interval = bootstrap(averaged, np.random.default_rng(seed))
-    singles = tuple(float(np.mean([values.mean() for values in each])) for each in by_seed)
-    return Gain(mean, interval, singles)
+    singles = [float(np.mean([values.mean() for values in each])) for each in by_seed]
+    interval = None
+    if len(singles) > 1:
+        rng = np.random.default_rng(seed)
+        drawn = joint_bootstrap([np.stack(patient) for patient in zip(*by_seed, strict=True)], rng)
+        chosen = rng.integers(len(singles), size=drawn.shape)
+        interval = percentiles(np.take_along_axis(drawn, chosen, axis=1).mean(axis=1))
+    return Gain(float(np.mean(singles)), interval, tuple(singles))
 
 
 def patient_mean(scores: SliceScores, metric: str) -> float:
@@ -121,7 +135,7 @@ def patient_mean(scores: SliceScores, metric: str) -> float:
     return float(np.mean([np.mean(values) for values in by_patient.values()]))
 
 
-def _differences(one: SliceScores, two: SliceScores, metric: str) -> list[Any]:
+def _differences(one: SliceScores, two: SliceScores, metric: str) -> list[NDArray[np.float64]]:
     """One array of differences per patient."""
     by_patient: dict[str, list[float]] = defaultdict(list)
     for (patient, ours), (_, theirs) in zip(one[metric], two[metric], strict=True):

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from imaging.detail import BANDS
 from imaging.image import Unit
 from imaging.metrics import FULL_RANGE, RELATIVE, SOFT_TISSUE
+from imaging.quality.detail import BANDS
 from training.evaluate import INTERVAL_METHOD, Row
 from training.image_scores import CONTRACTS
 
@@ -46,7 +46,7 @@ _RANGES: dict[Unit, str] = {
 }
 
 _BANDS_SHOWN = ("middle", "fine")
-"""Of `imaging.detail.BANDS`; the JSON has all. In the coarse band methods hardly differ."""
+"""Of `imaging.quality.detail.BANDS`; the JSON has all. In the coarse band methods hardly differ."""
 
 
 def unit_of(rows: Sequence[Row]) -> Unit:

@@ -46,6 +46,9 @@ from training.search_space import TuneSettings
 RANDOM_TRIALS = 8
 """Trials, starting points among them, before TPE takes over: it needs something to tell good from bad by."""
 
+FIRST_PRUNING = 2
+"""Epochs: after the first the learning rate has just risen, and says little about the last."""
+
 PRUNING_TRIALS = 5
 """Finished trials before any other is pruned: a median of fewer is luck."""
 
@@ -154,7 +157,7 @@ def _open(search: Search) -> Iterator[optuna.Study]:
             study_name=settings.fit.model,
             direction="maximize",
             load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNING_TRIALS, n_warmup_steps=1),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNING_TRIALS, n_warmup_steps=FIRST_PRUNING),
         )
         if not study.get_trials(deepcopy=False):
             for point in settings.starting_points:

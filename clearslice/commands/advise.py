@@ -12,7 +12,7 @@ from clearslice.commands.fit_options import CACHE
 from clearslice.commands.terminal import ERRORS, expected_errors, quiet_tensorflow, stage_bars
 
 if TYPE_CHECKING:
-    from imaging.noise_profile import NoiseProfile
+    from imaging.noise.profile import NoiseProfile
     from training.advise import Advice, Winner
     from training.domains import Domain
     from training.noisy_images import NoisyImages
@@ -127,8 +127,8 @@ def _read_evidence(file: Path | None, domain: Domain) -> dict[str, Winner] | Non
 
 
 def _measure(images: NoisyImages, plot: Path | None) -> NoiseProfile:
-    from imaging.noise_blind import flat_profile, noise_of_flat_parts
-    from imaging.noise_pairs import noise_of_pairs, pairs_profile
+    from imaging.noise.blind import flat_profile, noise_of_flat_parts
+    from imaging.noise.pairs import noise_of_pairs, pairs_profile
 
     some = images.some(MEASURED_IMAGES)
     if some.clean is not None:

@@ -35,7 +35,7 @@ SettingsFile = Annotated[
     typer.Option(
         "--settings",
         help="TOML file with any of the options below, and [loss], [network] and [noise] tables; or a run's"
-        " settings.json. Options replace what it says."
+        " settings.json. Options replace what it says.",
     ),
 ]
 Batch = Annotated[int | None, typer.Option(min=1, help="Patches a batch; default 32.")]

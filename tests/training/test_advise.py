@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from imaging.noise_pairs import profile_from_pairs
+from imaging.noise.pairs import profile_from_pairs
 from training.advise import NETWORK_UNIT, RULES, Winner, advise, settings_for
 from training.noise_families import Family
 from training.recipes import RECIPES

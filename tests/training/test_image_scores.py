@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from imaging.detail import BANDS
 from imaging.metrics import FULL_RANGE, RELATIVE, SOFT_TISSUE, measure, tissue_bias
 from imaging.phantom import trunk
-from imaging.residuals import residual_structure
+from imaging.quality.detail import BANDS
+from imaging.quality.residuals import residual_structure
 from training.image_scores import AGREEMENT, CONTRACTS, score_against, scores
 
 MAIN = SOFT_TISSUE.name

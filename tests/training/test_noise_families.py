@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from imaging.noise_blind import profile_from_noisy
-from imaging.noise_pairs import profile_from_pairs
+from imaging.noise.blind import profile_from_noisy
+from imaging.noise.pairs import profile_from_pairs
 from imaging.phantom import trunk
 from training.datasets import evaluation_pairs
 from training.degradations import DEGRADATIONS, parse_degradation

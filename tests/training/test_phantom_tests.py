@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from imaging.quality_phantom import quality_phantom
+from imaging.quality.phantom import quality_phantom
 from training.degradations import DoseProtocol, parse_degradation
 from training.degradations.low_dose import TYPICAL_NOISE_HU
 from training.pairs import PreparedSeries

@@ -15,10 +15,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from training.domains import DOMAINS
-from training.evaluate import INTERVAL_METHOD
 from training.image_scores import CONTRACTS
 from training.recipes import parse_model_name
-from training.repeats import METRICS, Arm, SliceScores, gain, patient_mean
+from training.repeats import INTERVAL_METHOD, METRICS, Arm, SliceScores, gain, patient_mean
 from training.search_space import LEARNING_RATE, TuneSettings
 from training.train_command import train_command
 from training.tune import AGAIN, DIVERGED, POINT, RECORDED, SECONDS, Search, best_trial

@@ -6,10 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from training.repeats import MINIMUM_SEEDS
 from training.search_space import LEARNING_RATE
 
 Report = Mapping[str, Any]
 """Of `training.tune_report.analyse.analyse`."""
+
+MATTERS_DB = 0.02
+"""Below it a difference is real at best, and nothing that anyone sees: as far as two machines may differ."""
 
 _EDGE = 0.05  # of a range: a best this close to an end may lie beyond it
 
@@ -59,13 +63,20 @@ def _gains(report: Report) -> list[str]:
     lines = []
     for arm in report["repeats"]["arms"][1:]:
         psnr, ssim = arm["psnr_gain"], arm["ssim_gain"]
-        verdict = "may be chance" if not psnr["clear"] else "a clear gain" if psnr["mean"] > 0 else "a clear loss"
         lines.append(
             f"Over {arm['name']} ({numbers_text(arm['numbers'])}) the best gains {gain_text(psnr, '{:+.2f}')} dB and"
             f" {gain_text(ssim, '{:+.4f}')} SSIM; by seed {', '.join(f'{each:+.2f}' for each in psnr['by_seed'])} dB:"
-            f" {verdict}."
+            f" {_verdict(psnr)}."
         )
     return lines
+
+
+def _verdict(psnr: Mapping[str, Any]) -> str:
+    if not psnr["clear"]:
+        return "it may be chance" if len(psnr["by_seed"]) >= MINIMUM_SEEDS else "too few seeds to tell it from chance"
+    if abs(psnr["mean"]) < MATTERS_DB:
+        return "it does not matter"
+    return "a clear gain" if psnr["mean"] > 0 else "a clear loss"
 
 
 def _place(value: float, within: Mapping[str, Any]) -> float:
@@ -100,7 +111,6 @@ def repeats_text(report: Report) -> str:
     """How the repeats were made."""
     return (
         f"Each trained again under the seeds {', '.join(map(str, report['repeats']['seeds']))}, scored on all"
-        f" {report['patients']['tune slices']} slices of {report['patients']['tune']} tune patients, paired by slice."
-        f" Brackets: {report['interval_method']}, of the seeds' mean. Clear: no seed and no end of the interval has the"
-        " other sign."
+        f" {report['patients']['tune slices']} slices of {report['patients']['tune']} tune patients,"
+        f" paired by seed and slice. Brackets: {report['interval_method']}. Clear: with {MINIMUM_SEEDS} seeds or more, and 0 outside of them."
     )

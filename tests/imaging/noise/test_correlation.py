@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from imaging.noise_correlation import REACH, autocorrelation, measure_correlation
+from imaging.noise.correlation import REACH, autocorrelation, measure_correlation
 
 SIDE = 160
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from imaging.low_dose import SOFT, simulate
-from imaging.noise import global_noise_level
+from imaging.noise.level import global_noise_level
 from imaging.phantom import trunk
 
 

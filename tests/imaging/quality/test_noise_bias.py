@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.noise_bias import split_error
+from imaging.quality.noise_bias import split_error
 
 
 def test_by_hand():

@@ -9,7 +9,7 @@ from scipy import ndimage, stats
 from imaging.low_dose import SOFT, line_integrals, noise_basis, noise_region
 from imaging.metrics import SOFT_TISSUE, MetricContract
 from imaging.phantom import trunk
-from imaging.residuals import error_kurtosis, residual_structure
+from imaging.quality.residuals import error_kurtosis, residual_structure
 
 SPACING = (1.5, 1.5)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from imaging.detail import BANDS, detail_bands, edge_slope, reference_detail
 from imaging.metrics import SOFT_TISSUE, MetricContract
 from imaging.phantom import trunk
+from imaging.quality.detail import BANDS, detail_bands, edge_slope, reference_detail
 
 WIDE = MetricContract("wide", -2000, 2000, "HU")
 

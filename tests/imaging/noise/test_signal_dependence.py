@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.signal_dependence import measure_dependence
+from imaging.noise.signal_dependence import measure_dependence
 
 REGIONS, EACH = 400, 100
 

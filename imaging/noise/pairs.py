@@ -21,7 +21,7 @@ from scipy import ndimage
 from imaging.errors import UnsuitableImage
 from imaging.image import Unit
 from imaging.low_dose import soft_tissue
-from imaging.noise_profile import NORMAL_MAD, NoiseMap, NoiseProfile, PlainNoise, measure_profile
+from imaging.noise.profile import NORMAL_MAD, NoiseMap, NoiseProfile, PlainNoise, measure_profile
 
 Pixels: TypeAlias = NDArray[np.floating[Any]]
 

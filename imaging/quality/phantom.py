@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from imaging.disc_transfer import Disc
 from imaging.image import AIR_HU, Unit
+from imaging.quality.disc_transfer import Disc
 
 SIDE = 256
 """Pixels; enough for the ring, little enough for a restorer to be tested in a second."""
@@ -65,7 +65,7 @@ class QualityPhantom:
     Attributes:
         image: (256, 256) float32 in `unit`.
         unit, spacing: of the image; mm.
-        high, low: discs of 10 pixels radius, for `imaging.disc_transfer`.
+        high, low: discs of 10 pixels radius, for `imaging.quality.disc_transfer`.
         small: discs of low contrast, from 6 to 1.5 pixels radius.
         uniform: rows and columns of the uniform square in the middle.
         body: (256, 256) bool, the inside of the body.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from imaging.disc_transfer import Disc, DiscNotVisible, Transfer, disc_transfer, edge_spread
+from imaging.quality.disc_transfer import Disc, DiscNotVisible, Transfer, disc_transfer, edge_spread
 
 FINE = 8
 SPACING = (0.7, 0.7)

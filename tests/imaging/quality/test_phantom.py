@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imaging.disc_transfer import REACH, disc_transfer
-from imaging.quality_phantom import CONTRASTS, SIDE, quality_phantom
+from imaging.quality.disc_transfer import REACH, disc_transfer
+from imaging.quality.phantom import CONTRASTS, SIDE, quality_phantom
 
 
 @pytest.mark.parametrize("unit", ["HU", "relative"])

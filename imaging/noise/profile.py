@@ -4,7 +4,7 @@
                                                                                             |--> correlation
                                                                                             '--> tails
 
-Where the noise comes from: `imaging.noise_pairs` (noisy minus clean) and `imaging.blind_noise` (flat parts of noisy
+Where the noise comes from: `imaging.noise.pairs` (noisy minus clean) and `imaging.blind_noise` (flat parts of noisy
 images). Tails are those of the *standardised* noise: noise whose level varies over the image is a mixture of levels,
 and would look heavy-tailed though every pixel's noise is Gaussian.
 """
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from imaging.image import AIR_HU, Unit
-from imaging.noise_correlation import Correlation, measure_correlation
-from imaging.noise_tails import Tails, measure_tails
-from imaging.signal_dependence import SignalDependence, measure_dependence
+from imaging.noise.correlation import Correlation, measure_correlation
+from imaging.noise.signal_dependence import SignalDependence, measure_dependence
+from imaging.noise.tails import Tails, measure_tails
 
 Source = Literal["pairs", "noisy images"]
 

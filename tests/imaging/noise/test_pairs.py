@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from imaging.errors import UnsuitableImage
 from imaging.low_dose import SOFT, simulate
-from imaging.noise_pairs import profile_from_pairs
+from imaging.noise.pairs import profile_from_pairs
 from imaging.phantom import trunk
 
 SIDE = 192

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from imaging.noise_power import NoisePower, RadialPower, deviations, noise_power, radial, shape_distance
+from imaging.quality.noise_power import NoisePower, RadialPower, deviations, noise_power, radial, shape_distance
 
 
 def white(sigma=10.0, shape=(32, 64, 64), seed=0):

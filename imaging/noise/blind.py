@@ -9,7 +9,8 @@ locally averaged residual over that of its second differences is larger where th
 depend on the level, so noise that follows the signal is no obstacle; fine texture that covers a whole image is.
 
 Levels are within 10 % on CT, 15 % on pictures of edges and some texture under white noise, and 25 % there under
-correlated noise, whose spots small edges hide among (tests/imaging/test_noise_blind.py).
+correlated noise, whose spots small edges hide among (tests/imaging/noise/test_blind.py). Noise that is weaker than the
+texture of a picture reads high.
 
 Estimators of white noise (second differences alone: Immerkaer, Computer Vision and Image Understanding 64 (2), 1996;
 wavelets: Donoho & Johnstone, Biometrika 81 (3), 1994) would read the noise of a soft CT kernel 45 % too low and more:
@@ -28,9 +29,9 @@ from scipy import ndimage
 
 from imaging.errors import UnsuitableImage
 from imaging.image import Unit
-from imaging.noise import global_noise_level
-from imaging.noise_pairs import OUTLIER, Ends, Pixels, check_image
-from imaging.noise_profile import NORMAL_MAD, NoiseMap, NoiseProfile, PlainNoise, measure_profile
+from imaging.noise.level import global_noise_level
+from imaging.noise.pairs import OUTLIER, Ends, Pixels, check_image
+from imaging.noise.profile import NORMAL_MAD, NoiseMap, NoiseProfile, PlainNoise, measure_profile
 
 BLOCK = 12
 """Side in pixels: wide enough for noise that is correlated over 3 pixels, and small enough to fit between edges."""
