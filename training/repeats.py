@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from imaging.metrics import measure
 from training.claims import Claim
+from training.comparison.statistics import DRAWS, joint_bootstrap
+from training.comparison.statistics import interval as percentiles
 from training.datasets import evaluation_pairs
 from training.evaluate import Interval
 from training.fit import FitSettings, Progress, fit
@@ -32,8 +34,6 @@ from training.pairs import PreparedSeries
 from training.probes import evaluated_degradation, restore_slice
 from training.progress import Advance, silent
 from training.run_files import write_json
-from training.statistics import DRAWS, joint_bootstrap
-from training.statistics import interval as percentiles
 from training.tune import Search, forgotten
 
 METRICS = ("psnr", "ssim")

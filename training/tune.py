@@ -20,7 +20,6 @@ TPE: Bergstra et al., NeurIPS 2011. Median pruning: Golovin et al., KDD 2017.
 
 from __future__ import annotations
 
-import gc
 import math
 import shutil
 import time
@@ -31,13 +30,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from training.claims import Claim
 from training.errors import IncompatibleRun, NoTrainingData
 from training.fit import Progress, describe, fit
+from training.memory import forget_models
 from training.pairs import PreparedSeries
 from training.progress import Advance, Notice, silent
 from training.run_files import same_as_before
@@ -240,11 +239,10 @@ def _run(trial: optuna.Trial, study: optuna.Study, search: Search, advance: Call
 
 @contextmanager
 def forgotten(work: Path) -> Iterator[Path]:
-    """The folder of a run of which neither files nor memory stay: Keras would keep every graph it ever compiled."""
+    """The folder of a run of which neither files nor memory stay; its model must not be used afterwards."""
     shutil.rmtree(work, ignore_errors=True)
     try:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        keras.backend.clear_session()
-        gc.collect()
+        forget_models()

@@ -13,10 +13,10 @@ from clearslice.commands.terminal import ERRORS, expected_errors, quiet_tensorfl
 
 if TYPE_CHECKING:
     from imaging.noise.profile import NoiseProfile
-    from training.advise import Advice, Winner
+    from training.advice.advise import Advice, Winner
+    from training.advice.noisy_images import NoisyImages
+    from training.advice.verdict import Verification
     from training.domains import Domain
-    from training.noisy_images import NoisyImages
-    from training.verdict import Verification
 
 MEASURED_IMAGES = 24
 """Images that the noise is measured on, spread evenly: more would change no digit that matters."""
@@ -85,8 +85,8 @@ def advise(
 
     with expected_errors(TrainingError, ImagingError, OSError):
         from imaging.image import Rescale
-        from training.advise import advise as advise_on
-        from training.noisy_images import read_noisy_images
+        from training.advice.advise import advise as advise_on
+        from training.advice.noisy_images import read_noisy_images
 
         stated = (
             None if rescale_slope is None or rescale_intercept is None else Rescale(rescale_slope, rescale_intercept)
@@ -105,13 +105,13 @@ def advise(
             _print_table(profile, advice, domain)
         verification = None
         if verify:
+            from training.advice.verify import Budget
             from training.unet import UNetConfig
-            from training.verify_advice import Budget
 
             budget = Budget(epochs=epochs, steps=steps, batch=batch, patch=patch, network=UNetConfig((24, 40, 56), 2))
             verification = _verify(images, profile, advice, domain, budget, references, runs, cache)
         if as_json:
-            from training.advice_report import to_json
+            from training.advice.report import to_json
 
             typer.echo(json.dumps(to_json(profile, advice, verification), indent=1))
         elif verification is not None:
@@ -121,7 +121,7 @@ def advise(
 def _read_evidence(file: Path | None, domain: Domain) -> dict[str, Winner] | None:
     if file is None:
         return None
-    from training.evidence import read_evidence
+    from training.advice.evidence import read_evidence
 
     return read_evidence(file, domain)
 
@@ -138,7 +138,7 @@ def _measure(images: NoisyImages, plot: Path | None) -> NoiseProfile:
         plain = noise_of_flat_parts(some.noisy, some.unit)
         profile = flat_profile(plain, some.noisy)
     if plot is not None:
-        from training.noise_plot import plot_noise
+        from training.advice.noise_plot import plot_noise
 
         plot_noise(plain, profile, plot)
         ERRORS.print(f"written to {plot}")
@@ -155,12 +155,12 @@ def _verify(
     runs: Path,
     cache: Path,
 ) -> Verification:
-    from training.advise import settings_for
+    from training.advice.advise import settings_for
+    from training.advice.noise_families import imitation
+    from training.advice.verify import Contender, hold_out, measured_pairs, median_noise, verify
     from training.degradations import prepare_degradation
     from training.errors import UnverifiableAdvice
-    from training.noise_families import imitation
     from training.sources import series_of_role
-    from training.verify_advice import Contender, hold_out, measured_pairs, median_noise, verify
 
     with stage_bars() as advance:
         if images.clean is not None:
@@ -189,7 +189,7 @@ def _print_table(profile: NoiseProfile, advice: Advice, domain: Domain) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from training.advice_report import noise_rows
+    from training.advice.report import noise_rows
 
     table = Table("measured on " + profile.source, "", box=None, pad_edge=False)
     for name, value in noise_rows(profile):

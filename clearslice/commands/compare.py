@@ -13,7 +13,7 @@ from clearslice.commands.fit_options import CACHE
 from clearslice.commands.terminal import ERRORS, expected_errors, quiet_tensorflow, stage_bars
 
 if TYPE_CHECKING:
-    from training.study import Study
+    from training.comparison.study import Study
 
 
 def compare(
@@ -103,7 +103,7 @@ def compare(
     from training.errors import TrainingError
 
     with expected_errors(TrainingError, ImagingError, OSError, tomllib.TOMLDecodeError):
-        from training.study import join_study
+        from training.comparison.study import join_study
 
         budget = {
             "epochs": epochs,
@@ -125,7 +125,7 @@ def compare(
         if not report_only:
             _work(whole, study, data, cache, take or [], train=not score_only, score=not train_only)
         if not train_only:
-            from training.report.write import write_report
+            from training.comparison.report.write import write_report
 
             for written in write_report(whole, study):
                 ERRORS.print(f"written: {written}")
@@ -135,14 +135,14 @@ def _work(
     whole: Study, folder: Path, data: Path | None, cache: Path, take: list[Path], *, train: bool, score: bool
 ) -> None:
     """Trains and scores what is missing."""
-    from training.cells import missing
-    from training.compare import compare as compare_cells
-    from training.compare import take as take_run
+    from training.comparison.cells import missing
+    from training.comparison.compare import compare as compare_cells
+    from training.comparison.compare import take as take_run
+    from training.comparison.folds import deal, keep_data
+    from training.comparison.study import keep_study
     from training.datasets import Role
-    from training.folds import deal, keep_data
     from training.pairs import PreparedSeries
     from training.sources import series_of_role
-    from training.study import keep_study
 
     cells = len(list(whole.cells()))
     ERRORS.print(f"{folder}: {cells} cells, {len(missing(whole, folder))} of them still to train")
@@ -177,7 +177,7 @@ def _width(text: str) -> int:
 
 def _asked(file: Path | None, folder: Path, given: dict[str, Any], budget: dict[str, Any]) -> Study:
     """The study that the file, or else the folder, holds, under the options that were given."""
-    from training.study import Study, read_study
+    from training.comparison.study import Study, read_study
 
     before = read_study(folder)
     plain: dict[str, Any] = {}

@@ -119,8 +119,8 @@ def _degradations(
     domain: Domain, doses: Sequence[float] | None, names: Sequence[str] | None
 ) -> tuple[StatedDegrade, ...]:
     """What was asked for, or what reports of the domain use."""
+    from training.comparison.study import Choice
     from training.degradations import parse_degradation, standard_protocols
-    from training.study import Choice
 
     if doses and domain != "ct":
         raise typer.BadParameter(f"--dose is of CT, and the targets are for {domain} images; use --degradation")

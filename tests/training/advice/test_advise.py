@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from imaging.noise.pairs import profile_from_pairs
+from training.advice.advise import NETWORK_UNIT, RULES, Winner, advise, settings_for
+from training.advice.noise_families import Family
+from training.comparison.theory import FAVOURITES
+from training.recipes import RECIPES
+from training.unet import UNIT_RANGE
+
+CLEAN = np.full((96, 96), 40, np.float32) + np.linspace(0, 20, 96, dtype=np.float32)
+
+
+def profile(noise, unit="HU", clean=CLEAN):
+    return profile_from_pairs([(clean + noise).astype(np.float32)], [clean], unit)
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    return profile(np.random.default_rng(0).normal(0, 20, CLEAN.shape))
+
+
+@pytest.fixture(scope="module")
+def contaminated():
+    rng = np.random.default_rng(1)
+    return profile(rng.normal(0, 20, CLEAN.shape) * np.where(rng.random(CLEAN.shape) < 0.06, 8, 1))
+
+
+def test_the_table_names_recipes_that_exist():
+    assert set(RULES) == set(Family.__args__)
+    for family, rule in RULES.items():
+        assert set(rule.runners_up) <= set(RECIPES)
+        assert FAVOURITES.get(family, "l2") not in rule.runners_up
+    assert all(NETWORK_UNIT[unit] == scale for unit, (_, _, scale) in UNIT_RANGE.items())
+
+
+def test_gaussian_noise_takes_l2(gaussian):
+    advice = advise(gaussian, "ct")
+    assert (advice.family, advice.recipe, advice.settings) == ("gaussian", "l2", {})
+    assert "white and Gaussian, with a level of 20" in advice.reason
+    assert "HU" in advice.reason
+    assert advice.doubts == ()
+
+
+def test_laplace_noise_takes_l1_and_a_doubt():
+    advice = advise(profile(np.random.default_rng(2).laplace(0, 20, CLEAN.shape)), "ct")
+    assert advice.recipe == "l1"
+    assert any("L2 still learns the mean" in doubt for doubt in advice.doubts)
+
+
+def test_outliers_take_huber_with_a_delta_of_the_bulk(contaminated):
+    advice = advise(contaminated, "ct")
+    assert advice.recipe == "huber"
+    # 1.345 times 20 HU in units of 1000 HU
+    assert advice.settings["delta"] == pytest.approx(0.0269, rel=0.05)
+    assert " HU." in advice.reason
+    assert RECIPES["huber"].with_settings(advice.settings).settings == advice.settings
+    assert settings_for("l2", contaminated) == {}
+
+
+def test_impulses_take_l1_and_name_the_noise_beside_them(gaussian):
+    rng = np.random.default_rng(3)
+    noisy = CLEAN + rng.normal(0, 20, CLEAN.shape)
+    noisy[rng.random(CLEAN.shape) < 0.05] = 3071
+    advice = advise(profile_from_pairs([noisy.astype(np.float32)], [CLEAN], "HU"), "ct")
+    assert (advice.family, advice.recipe) == ("impulse", "l1")
+    assert any("beside the impulses there is noise of 20" in doubt for doubt in advice.doubts)
+    assert advise(advised := gaussian, "ct", targets="second").recipe == "noise2noise"
+    assert advised is gaussian
+
+
+def test_two_noisy_images_of_each_place_take_noise2noise_but_not_with_impulses(gaussian):
+    assert advise(gaussian, "ct", targets="second").recipe == "noise2noise"
+    lost = dataclasses.replace(gaussian, impulse_share=0.05)
+    advice = advise(lost, "ct", targets="second")
+    assert advice.recipe == "l1"
+    assert any("do not have mean 0" in doubt for doubt in advice.doubts)
+
+
+def test_without_any_target_it_says_what_to_train_on(gaussian):
+    advice = advise(gaussian, "ct", targets="none")
+    assert advice.recipe == "l2"
+    assert any("train on others" in doubt for doubt in advice.doubts)
+
+
+def test_no_noise_takes_the_plain_choice():
+    advice = advise(profile(np.zeros(CLEAN.shape)), "ct")
+    assert (advice.family, advice.recipe, advice.runners_up) == ("none", "l2", ())
+
+
+def test_a_measured_winner_overrides_theory_and_says_so(contaminated, gaussian):
+    evidence = {"contaminated": Winner("l1-ssim", {"ssim_weight": 0.01}, ("l2",), "report.json")}
+    advice = advise(contaminated, "ct", evidence=evidence)
+    assert (advice.recipe, advice.settings, advice.measured) == ("l1-ssim", {"ssim_weight": 0.01}, True)
+    assert "where theory says huber" in advice.reason
+    assert "cannot be told from l2" in advice.reason
+    assert advice.runners_up == ("l2", "huber")
+    assert not advise(gaussian, "ct", evidence=evidence).measured  # the study has no such noise
+    agrees = advise(contaminated, "ct", evidence={"contaminated": Winner("huber")})
+    assert "as theory says" in agrees.reason
+
+
+def test_a_bias_is_a_doubt():
+    advice = advise(profile(np.random.default_rng(4).normal(5, 20, CLEAN.shape)), "ct")
+    assert any("off by 5" in doubt or "off by 4" in doubt for doubt in advice.doubts)
+
+
+def test_units_must_agree(gaussian):
+    with pytest.raises(ValueError, match="HU"):
+        advise(gaussian, "relative")

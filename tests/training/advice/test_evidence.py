@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from training.advice.evidence import FORMAT, read_evidence
+from training.comparison.report import analyse
+from training.errors import UnusableEvidence
+
+
+def method(name, rank, *, tied=False):
+    return {"name": name, "kind": "recipe" if rank else "baseline", "standing": {"psnr": {"rank": rank, "tied": tied}}}
+
+
+REPORT = {
+    "format": FORMAT,
+    "study": {"domain": "ct"},
+    "degradations": [
+        {
+            "label": "gaussian:sigma=30",
+            "methods": [
+                method("baseline Gaussian", None),
+                method("l1", 2, tied=True),
+                method("huber:delta=0.5", 1, tied=True),
+                method("l2", 3),
+            ],
+        },
+        {"label": "gaussian:sigma=60", "methods": [method("l2", 1, tied=True)]},
+        {"label": "impulse", "methods": [method("l1", 1, tied=True)]},
+    ],
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(plain):
+        file = tmp_path / "report.json"
+        file.write_text(plain if isinstance(plain, str) else json.dumps(plain))
+        return file
+
+    return write
+
+
+def test_the_best_recipe_of_each_degradation_is_read(written):
+    winners = read_evidence(written(REPORT), "ct")
+    assert set(winners) == {"gaussian", "impulse"}
+    gaussian = winners["gaussian"]
+    assert (gaussian.recipe, gaussian.settings, gaussian.tied) == ("huber", {"delta": 0.5}, ("l1",))
+    assert gaussian.source == "report.json"
+    assert winners["impulse"].tied == ()
+
+
+def test_it_reads_what_reports_are_written_in():
+    assert analyse.FORMAT == FORMAT
+
+
+@pytest.mark.parametrize(
+    ("plain", "domain", "says"),
+    [
+        ("no json", "ct", "is no report.json"),
+        ({"rows": []}, "ct", "is no report.json"),
+        ([], "ct", "is no report.json"),
+        ({**REPORT, "format": 0}, "ct", "has format 0"),
+        (REPORT, "relative", "a study of ct images, and these are relative"),
+        ({**REPORT, "degradations": []}, "ct", "ranks no recipe"),
+    ],
+)
+def test_other_files_are_refused(written, plain, domain, says):
+    with pytest.raises(UnusableEvidence, match=says):
+        read_evidence(written(plain), domain)

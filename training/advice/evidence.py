@@ -1,0 +1,65 @@
+"""Evidence: the measured winners of a study, for advice.
+
+report.json of `clearslice compare` --standings by PSNR--> degradation -> Winner
+                                      UnusableEvidence
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training.advice.advise import Winner
+from training.comparison.study import Choice
+from training.domains import Domain
+from training.errors import UnusableEvidence
+
+FORMAT = 1
+"""Of the report that is understood (`training.comparison.report.analyse.FORMAT`)."""
+
+METRIC = "psnr"
+"""What decides, as in the study's own ranking."""
+
+
+def read_evidence(file: Path, domain: Domain) -> dict[str, Winner]:
+    """The best recipe under each degradation, by the degradation's name without its settings.
+
+    Where a study has one degradation under several settings, the first counts.
+
+    Raises:
+        UnusableEvidence: no report, one of another format or domain, or without a ranked recipe.
+        OSError: the file cannot be read.
+    """
+    try:
+        plain = json.loads(file.read_text())
+        known = plain["format"] == FORMAT
+        of = plain["study"]["domain"]
+        degradations = plain["degradations"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnusableEvidence(f"{file} is no report.json of `clearslice compare`") from error
+    if not known:
+        raise UnusableEvidence(f"{file} has format {plain['format']}, and {FORMAT} is read; write the report again")
+    if of != domain:
+        raise UnusableEvidence(f"{file} is a study of {of} images, and these are {domain} images")
+    winners: dict[str, Winner] = {}
+    for each in degradations:
+        ranked = [method for method in each["methods"] if _standing(method)["rank"] is not None]
+        if ranked:
+            winners.setdefault(Choice.parse(each["label"]).name, _winner(ranked, file))
+    if not winners:
+        raise UnusableEvidence(f"{file} ranks no recipe yet; let `clearslice compare` finish a column")
+    return winners
+
+
+def _winner(ranked: list[dict[str, Any]], file: Path) -> Winner:
+    best = min(ranked, key=lambda method: int(_standing(method)["rank"]))
+    tied = [Choice.parse(each["name"]).label for each in ranked if each is not best and _standing(each)["tied"]]
+    choice = Choice.parse(best["name"])
+    return Winner(choice.name, dict(choice.settings), tuple(tied), file.name)
+
+
+def _standing(method: Mapping[str, Any]) -> Mapping[str, Any]:
+    standing: Mapping[str, Any] = method["standing"][METRIC]
+    return standing
