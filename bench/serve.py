@@ -11,10 +11,8 @@ gives it back.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -33,6 +31,7 @@ from imaging.formats import encode_npy
 from imaging.phantom import trunk
 from model_store.restorer import SIGNATURES, Restorer, load_restorer
 from model_store.store import ModelStore
+from training.provenance import processor
 
 SIZE = (512, 512)
 SPACING = (0.7, 0.7)
@@ -120,7 +119,7 @@ def measure(store: Path | None, *, seconds: float, rounds: int) -> str:
                 turn_of_clients(tally, server, file, clients, seconds=seconds)
             dicom.append(decode_and_encode_ms(restorer, instance))
     decode, encode = (median(each) for each in zip(*dicom, strict=True))
-    machine = f"{os.cpu_count()} cores of {cpu_model()}, {restorer.device}, load average {load:.1f} before the run"
+    machine = f"{os.cpu_count()} cores of {processor()}, {restorer.device}, load average {load:.1f} before the run"
     return "\n".join(
         [
             f"# Serving\n\n`make bench`, {datetime.now(UTC):%Y-%m-%d}. {version.ref}, {machine}.",
@@ -159,15 +158,6 @@ def _costs(busy: Tally, model: Tally) -> list[str]:
         f"| CPU time of the server beside the model's | {beside:.1f} ms per image |",
         f"| CPU time of the clients | {1000 * busy.client_cpu / busy.images:.1f} ms per image |",
     ]
-
-
-def cpu_model() -> str:
-    """The processor's name."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def main(arguments: list[str] | None = None) -> None:

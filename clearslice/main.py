@@ -18,6 +18,7 @@ from clearslice.commands import (
     models,
     recipes,
     reconstruct,
+    reproduce,
     sample,
     serve,
     train,
@@ -50,6 +51,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("advise")(advise.advise)
 app.command("tune")(tune.tune)
+app.command("reproduce")(reproduce.reproduce)
 app.command("export")(export.export)
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 Keras' own `export` writes every variable twice when there are two signatures; a `tf.Module` that holds the variables
 writes them once. The bfloat16 signature calls a twin network on the float32 weights, so both can never drift apart. A
 network that says how sure it is has a third signature, `with_uncertainty`; the other two leave its second head out.
-TensorFlow is imported here and in no other module of `training`.
+TensorFlow is imported inside the functions that need it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ import itertools
 import json
 import platform
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +51,7 @@ from training.errors import IncompatibleRun
 from training.evaluate import DEGRADED, INTERVAL_METHOD, Row
 from training.fit import FitSettings, finished_epochs, load_run
 from training.image_scores import AGREEMENT, CONTRACTS
+from training.provenance import revision, versions
 from training.recipes import parse_model_name
 from training.unet import UNIT_RANGE, build_unet, restored_only
 
@@ -200,6 +199,7 @@ def _draft(
     recipe = settings.recipe
     unknown = Credit("not stated", "not stated")
     sources = [(each, credits_by_series.get(each["series"], unknown)) for each in data]
+    installed = versions()
     return ManifestDraft(
         name=settings.model,
         domain=domain,
@@ -221,10 +221,9 @@ def _draft(
         golden=_bounds(UNIT_RANGE[DOMAINS[domain]][2]),
         provenance=Provenance(
             created=dt.datetime.now(dt.UTC).replace(microsecond=0),
-            clearslice=installed_version("clearslice"),
-            source_revision=_revision(),
-            framework={name: installed_version(name) for name in ("keras", "numpy")}
-            | {"tensorflow": _tensorflow_version(), "python": platform.python_version()},
+            clearslice=installed.pop("clearslice"),
+            source_revision=revision(),
+            framework=installed,
             device=platform.machine(),
             seed=settings.seed,
         ),
@@ -269,20 +268,3 @@ def _scores(method: str, rows: Sequence[Row]) -> tuple[Score, ...]:
         # the others say in what way an image differs, not how far: they are in evaluation.json only
         if row.method == method and row.metric in AGREEMENT
     )
-
-
-def _tensorflow_version() -> str:
-    import tensorflow as tf  # noqa: PLC0415 - heavy; see the module
-
-    return str(tf.__version__)
-
-
-def _revision() -> str:
-    """The commit of the code, with `-dirty` when it differs; `unknown` outside a checkout."""
-    here = Path(__file__).parent
-    git = shutil.which("git")
-    if git is None:
-        return "unknown"
-    command = [git, "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
-    return answer.stdout.strip() or "unknown"

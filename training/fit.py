@@ -33,7 +33,6 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
 from training.adversary import Adversary
 from training.datasets import check_fit_series, patches
@@ -42,7 +41,8 @@ from training.domains import DOMAINS
 from training.encoder import features_of
 from training.errors import IncompatibleRun, UnknownDegradation, UnknownSetting
 from training.features import FeatureSource
-from training.gradients import gradient_shares
+from training.gradients import share_scores
+from training.optimiser import build_optimiser
 from training.pairs import PreparedSeries
 from training.prefetch import prefetched
 from training.probes import choose_probes, score_probes
@@ -61,7 +61,7 @@ class FitSettings:
     Attributes:
         model: domain and recipe, such as `ct-l2`.
         epochs, steps, batch, patch: `epochs` times `steps` batches of `batch` patches of `patch` x `patch` pixels.
-        learning_rate: of Adam at its peak; it rises over the first epoch and falls along a cosine to zero.
+        learning_rate: of Adam at its peak; see `training.optimiser`.
         precision: Keras policy of the convolutions; weights, losses and the residual sum are float32 always.
         seed: of weights, patches and noise.
         noise: what degrades the patches: many doses, or one stated degradation of the model's domain. Where there is no
@@ -168,6 +168,7 @@ def fit(
     recipe = settings.recipe
     check_fit_series(fit_series, settings.patch)
     unit = DOMAINS[domain]
+    _, _, scale = UNIT_RANGE[unit]
     same_as_before(run / "settings.json", settings.to_json(), "settings")
     same_as_before(run / "data.json", describe(fit_series), "training series")
     if settings.features:
@@ -176,9 +177,7 @@ def fit(
         recipe = recipe.with_network(network)
     make_deterministic()
     keras.utils.set_random_seed(settings.seed)
-    model = build_unet(settings.network, unit, outputs=recipe.outputs, dtype=settings.precision)
-    model.compile(optimizer=_optimizer(settings), loss=in_network_unit(recipe.loss, unit))
-    model.optimizer.build(model.trainable_variables)
+    model = compile_model(settings, recipe)
     history = _resume(model, settings, run)
     train = model.train_on_batch
     adversary = Adversary(model, recipe, unit) if recipe.needs == "discriminator" else None
@@ -206,7 +205,7 @@ def fit(
                     total += float(train(degraded, target))
                     progress(Progress(epoch + 1, settings.epochs, step, settings.steps, total / step))
             scores, pictures = score_probes(model, recipe.outputs, probes)
-            scores |= _shares(recipe, target, model.predict_on_batch(degraded), UNIT_RANGE[unit][2])
+            scores |= share_scores(recipe, target / scale, model.predict_on_batch(degraded) / scale)
             scores["loss"] = total / settings.steps
             if adversary:
                 scores |= adversary.scores()
@@ -229,12 +228,20 @@ def load_run(run: Path) -> tuple[keras.Model, FitSettings]:
     if not (run / "settings.json").is_file() or not (run / "checkpoint.weights.h5").is_file():
         raise IncompatibleRun(f"{run} holds no training run with a finished epoch; make one with `clearslice train`")
     settings = FitSettings.from_json(json.loads((run / "settings.json").read_text()))
-    domain, _ = parse_model_name(settings.model)
-    model = build_unet(settings.network, DOMAINS[domain], outputs=settings.recipe.outputs, dtype=settings.precision)
-    model.compile(optimizer=_optimizer(settings))
-    model.optimizer.build(model.trainable_variables)
+    model = compile_model(settings, settings.recipe)
     model.load_weights(run / "checkpoint.weights.h5")
     return model, settings
+
+
+def compile_model(settings: FitSettings, recipe: Recipe) -> keras.Model:
+    """A model to be trained: fresh weights of Keras' global generator, the optimiser, and the loss of `recipe`."""
+    domain, _ = parse_model_name(settings.model)
+    unit = DOMAINS[domain]
+    model = build_unet(settings.network, unit, outputs=recipe.outputs, dtype=settings.precision)
+    optimizer = build_optimiser(learning_rate=settings.learning_rate, epochs=settings.epochs, steps=settings.steps)
+    model.compile(optimizer=optimizer, loss=in_network_unit(recipe.loss, unit))
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def finished_epochs(model: keras.Model, settings: FitSettings) -> int:
@@ -252,30 +259,9 @@ def in_network_unit(loss: Loss, unit: str) -> Loss:
     return scaled
 
 
-def _optimizer(settings: FitSettings) -> keras.optimizers.Optimizer:
-    total = settings.epochs * settings.steps
-    warm_up = min(settings.steps, total // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=settings.learning_rate / 100,
-        decay_steps=max(total - warm_up, 1),
-        warmup_target=settings.learning_rate,
-        warmup_steps=warm_up,
-    )
-    # the clip only meets the rare batch with metal: such a step would undo a hundred others
-    return keras.optimizers.Adam(schedule, global_clipnorm=1.0)
-
-
 def describe(series: Sequence[PreparedSeries]) -> list[dict[str, Any]]:
     """What a manifest says of the data: `series`, `patient` (a hash), `slices`."""
     return [{"series": each.name, "patient": each.patient, "slices": len(each.images)} for each in series]
-
-
-def _shares(
-    recipe: Recipe, reference: NDArray[np.float32], restored: NDArray[np.float32], scale: float
-) -> dict[str, float]:
-    """`gradient share of <term>` on one batch, for recipes of several terms."""
-    shares = gradient_shares(recipe, reference / scale, restored / scale)
-    return {f"gradient share of {term}": share for term, share in shares.items()} if len(shares) > 1 else {}
 
 
 def _resume(model: keras.Model, settings: FitSettings, run: Path) -> list[dict[str, float]]:

@@ -39,6 +39,12 @@ def gradient_shares(recipe: Recipe, reference: NDArray[np.float32], restored: ND
     return {name: norm / total if total else 1 / len(norms) for name, norm in norms.items()}
 
 
+def share_scores(recipe: Recipe, reference: NDArray[np.float32], restored: NDArray[np.float32]) -> dict[str, float]:
+    """`gradient share of <term>` for the history of a run; empty for recipes of one term, whose share is no news."""
+    shares = gradient_shares(recipe, reference, restored)
+    return {f"gradient share of {term}": share for term, share in shares.items()} if len(shares) > 1 else {}
+
+
 def _gradient(function: Callable[[Any], Any], image: NDArray[np.float32]) -> NDArray[np.float32]:
     """d function / d image; Keras has no name of its own for this."""
     backend = keras.backend.backend()

@@ -7,8 +7,6 @@ for a network of ours. Those names are removed here.
 
 from __future__ import annotations
 
-import gc
-
 import keras
 
 _PREFIX = "CustomGradient-"
@@ -16,7 +14,6 @@ _PREFIX = "CustomGradient-"
 
 def forget_models() -> None:
     """Frees what no longer used models have left behind. Models that are still used must not be trained further."""
-    keras.backend.clear_session()
     if keras.backend.backend() == "tensorflow":
         from tensorflow.python.framework import ops  # noqa: PLC0415 - only on this backend
 
@@ -24,4 +21,4 @@ def forget_models() -> None:
         registered = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
         for name in [each for each in registered if each.startswith(_PREFIX)]:
             del registered[name]
-    gc.collect()
+    keras.backend.clear_session()  # which collects garbage last

@@ -10,6 +10,7 @@ another machine gets an entry for each, with the epoch that it began with. Runs 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -27,13 +28,15 @@ import keras
 import numpy as np
 
 from training.pairs import PreparedSeries
+from training.run_files import write_json
 
 FILE = "provenance.json"
 
 PACKAGES = ("clearslice", "keras", "numpy", "scipy", "scikit-image")
 """Beside the backend: all whose code decides about a pixel of the data or a digit of the weights."""
 
-_BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax", "jaxlib")}
+_DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
+"""Backend -> the names under which it may be installed, where these are not its own."""
 
 
 def revision() -> str:
@@ -48,12 +51,11 @@ def revision() -> str:
 
 def versions() -> dict[str, str]:
     """Python's and those of `PACKAGES` and of Keras' backend, as installed."""
-    found = {"python": platform.python_version()}
-    for package in (*PACKAGES, *_BACKENDS.get(keras.backend.backend(), ())):
-        try:
-            found[package] = installed_version(package)
-        except PackageNotFoundError:
-            continue  # of the backend's two names one is installed
+    backend = keras.backend.backend()
+    found = {"python": platform.python_version(), **{package: installed_version(package) for package in PACKAGES}}
+    for name in _DISTRIBUTIONS.get(backend, (backend,)):
+        with contextlib.suppress(PackageNotFoundError):
+            found[backend] = installed_version(name)
     return found
 
 
@@ -63,10 +65,9 @@ def machine() -> dict[str, Any]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf  # noqa: PLC0415 - Keras has loaded it; the laboratory runs without it too
 
-        threading = tf.config.threading
         found["threads"] = [
-            threading.get_intra_op_parallelism_threads(),
-            threading.get_inter_op_parallelism_threads(),
+            tf.config.threading.get_intra_op_parallelism_threads(),  # 0: as many as there are cores
+            tf.config.threading.get_inter_op_parallelism_threads(),
         ]
         found["devices"] = [
             tf.config.experimental.get_device_details(device).get("device_name", device.device_type)
@@ -131,7 +132,6 @@ def record(
         epoch: that is trained next, from 1.
         source: where the series were read from, for `clearslice reproduce`.
     """
-    file = run / FILE
     here = {"revision": revision(), "versions": versions(), "machine": machine(), "backend": keras.backend.backend()}
     known = read(run) or {"source": source, "data": {}, "trained": []}
     known["data"] = {role: data_hashes(series) for role, series in data.items()}
@@ -139,9 +139,7 @@ def record(
     if any(last.get(key) != value for key, value in here.items()):
         now = dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat()
         known["trained"].append({"from_epoch": epoch, "started": now, **here})
-    aside = run / "aside.provenance.json"
-    aside.write_text(json.dumps(known, indent=1) + "\n")
-    aside.replace(file)
+    write_json(run / FILE, known)
 
 
 def read(run: Path) -> dict[str, Any] | None:

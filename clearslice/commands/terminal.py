@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,8 +45,16 @@ def expected_errors(*kinds: type[Exception]) -> Iterator[None]:
 
 
 def quiet_tensorflow() -> None:
-    """Before TensorFlow loads: its notes on processor features are not for users; warnings and errors still show."""
+    """Before TensorFlow loads: its notes are not for users; warnings and errors still show.
+
+    Its notes are on processor features, and on "retracing": that every model of several has a graph of its own.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    logging.getLogger("tensorflow").addFilter(_no_note_on_retracing)
+
+
+def _no_note_on_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 @contextmanager

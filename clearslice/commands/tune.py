@@ -87,11 +87,11 @@ def tune(
         if learning_rate is not None or "learning_rate" in said:
             held.add("learning_rate")
 
-        from training.repeats import repeat
-        from training.search_space import TuneSettings
-        from training.tune import Search, run_trials
-        from training.tune_report.analyse import analyse, arms_of
-        from training.tune_report.page import write_report
+        from training.tuning.repeats import repeat
+        from training.tuning.report.analyse import analyse, arms_of
+        from training.tuning.report.page import write_report
+        from training.tuning.search_space import TuneSettings
+        from training.tuning.trials import Search, run_trials
 
         folder = search or Path("runs/tune") / name
         with stage_bars() as advance:

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from training.comparison.folds import Fold
 from training.comparison.study import Cell, Study
 from training.fit import Progress, fit
+from training.memory import forget_models
 from training.progress import Advance, silent
 from training.run_files import write_json
 
@@ -103,5 +102,5 @@ def train_cell(
         "loss": loss if math.isfinite(loss) else None,
     }
     write_json(place / TRAINED, cost)
-    keras.backend.clear_session()  # graphs of hundreds of cells would otherwise fill the memory
+    forget_models()  # graphs of hundreds of cells would otherwise fill the memory
     return cost

@@ -22,7 +22,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from training.baselines import BASELINES, tune
@@ -44,6 +43,7 @@ from training.domains import DOMAINS
 from training.errors import IncompatibleRun, InvalidStudy
 from training.fit import Progress, load_run
 from training.image_scores import Picture
+from training.memory import forget_models
 from training.probes import restore_slice
 from training.progress import Advance, Notice, silent
 from training.recipes import parse_model_name
@@ -199,7 +199,7 @@ class _Scorer:
             keep_scores(place, terms, {"diverged": True})
         else:
             keep_scores(place, terms, found, crop)
-        keras.backend.clear_session()
+        forget_models()
         self.notice(f"scored: {place.relative_to(self.folder / 'cells')}")
 
     def _baselines(self) -> None:

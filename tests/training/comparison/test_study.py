@@ -11,7 +11,7 @@ from training.comparison.study import Budget, Choice, Study, keep_study, read_st
 from training.errors import IncompatibleRun, InvalidStudy, UnknownDegradation, UnknownRecipe, UnknownSetting
 from training.recipes import RECIPES
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 def study(**changes) -> Study:

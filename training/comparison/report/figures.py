@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -18,6 +17,10 @@ from PIL import Image
 from imaging.image import Unit
 from imaging.metrics import MetricContract
 from training.image_scores import Picture
+from training.svg import svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DIFFERENCE: dict[Unit, float] = {"HU": 60.0, "relative": 0.15}
 """What is black and white in a difference image, to either side of grey, in the unit: a sixth of the window or so."""
@@ -26,7 +29,6 @@ FREQUENCY: dict[Unit, str] = {"HU": "frequency, 1/mm", "relative": "frequency, c
 POWER: dict[Unit, str] = {"HU": "noise power, HU² mm²", "relative": "noise power"}
 
 _GREYS = 64  # more are not told apart in a noisy picture, and would double its file
-_INK = "#010203"  # stands for the page's own colour until the SVG is written
 _LINES = ("solid", "dashed", "dotted")
 
 
@@ -48,24 +50,8 @@ def curves(methods: Mapping[str, Mapping[str, Any]], unit: Unit, *, salt: str) -
         unit: of the images.
         salt: makes the element's ids its own in a page with several.
     """
-    import matplotlib as mpl  # noqa: PLC0415 - heavy, and only reports need it
-    from matplotlib.figure import Figure  # noqa: PLC0415 - same; no pyplot, which would keep it
 
-    style: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": salt,
-        "font.family": "sans-serif",
-        "font.size": 9,
-        "text.color": _INK,
-        "axes.edgecolor": _INK,
-        "axes.labelcolor": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with mpl.rc_context(style):
-        figure = Figure(figsize=(11, 3.6), layout="constrained")
+    def draw(figure: Figure) -> None:
         axes = figure.subplots(1, 3)
         panels = (
             ("noise", POWER[unit], "noise that is left"),
@@ -82,26 +68,14 @@ def curves(methods: Mapping[str, Mapping[str, Any]], unit: Unit, *, salt: str) -
             axis.grid(alpha=0.2)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inline(stream.getvalue())
+
+    return svg((11, 3.6), draw, salt=salt)
 
 
 def _curve(result: Mapping[str, Any], what: str) -> Any:
     """Frequency and values, or None where a transfer could not be measured."""
     found = result["spectrum"] if what == "noise" else result["transfer"][what]
     return found and found["curve"]
-
-
-def _inline(svg: str) -> str:
-    """The element alone, without prologue and metadata, of the page's width and colour, numbers no finer than seen."""
-    element = svg[svg.index("<svg") :]
-    element = re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
-    element = re.sub(r' xmlns:xlink="[^"]*"', "", element).replace("xlink:href", "href")
-    element = re.sub(r' xmlns="[^"]*"', "", element)  # HTML knows what svg is
-    element = re.sub(r' width="[^"]*pt" height="[^"]*pt"', ' role="img"', element, count=1)
-    element = re.sub(r"(\d+\.\d{2})\d+", r"\1", element)
-    return element.replace(_INK, "currentColor")
 
 
 def _png(shares: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from training.tune_report.words import Report, budget_text, gain_text, repeats_text
+from training.tuning.report.words import Report, budget_text, gain_text, repeats_text
 
 
 def render_markdown(report: Report) -> str:

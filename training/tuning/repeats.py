@@ -34,7 +34,7 @@ from training.pairs import PreparedSeries
 from training.probes import evaluated_degradation, restore_slice
 from training.progress import Advance, silent
 from training.run_files import write_json
-from training.tune import Search, forgotten
+from training.tuning.trials import Search, forgotten
 
 METRICS = ("psnr", "ssim")
 

@@ -17,11 +17,11 @@ from optuna.trial import FrozenTrial, TrialState
 from training.domains import DOMAINS
 from training.image_scores import CONTRACTS
 from training.recipes import parse_model_name
-from training.repeats import INTERVAL_METHOD, METRICS, Arm, SliceScores, gain, patient_mean
-from training.search_space import LEARNING_RATE, TuneSettings
-from training.train_command import train_command
-from training.tune import AGAIN, DIVERGED, POINT, RECORDED, SECONDS, Search, best_trial
-from training.tune_report.words import words
+from training.tuning.repeats import INTERVAL_METHOD, METRICS, Arm, SliceScores, gain, patient_mean
+from training.tuning.report.words import words
+from training.tuning.search_space import LEARNING_RATE, TuneSettings
+from training.tuning.train_command import train_command
+from training.tuning.trials import AGAIN, DIVERGED, POINT, RECORDED, SECONDS, Search, best_trial
 
 IMPORTANCE_TRIALS = 10
 """Trials trained to the end, below which nothing is said about importance."""
@@ -61,10 +61,10 @@ def analyse(
 
     Args:
         search: see there.
-        trials: finished ones, as `training.tune.run_trials` returns them.
+        trials: finished ones, as `training.tuning.trials.run_trials` returns them.
         arms: of `arms_of`; the first is the best.
         seeds: of the repeats.
-        scores: of `training.repeats.repeat`, [arm][seed]; empty without repeats.
+        scores: of `training.tuning.repeats.repeat`, [arm][seed]; empty without repeats.
     """
     settings = search.settings
     domain, recipe = parse_model_name(settings.fit.model)

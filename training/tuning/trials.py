@@ -4,7 +4,7 @@
                                           |  worse than the median of the others: pruned          |
                                           '-- NaN: pruned                                        best
                                                                                                   |
-    best and every starting point, each with the same new seeds --> repeats/*.json --> training.tune_report
+    best and every starting point, each with the same new seeds --> repeats/*.json --> training.tuning.report
 
 A search is a folder, and the same command on the same folder is another worker or a resumption:
 
@@ -40,7 +40,7 @@ from training.memory import forget_models
 from training.pairs import PreparedSeries
 from training.progress import Advance, Notice, silent
 from training.run_files import same_as_before
-from training.search_space import TuneSettings
+from training.tuning.search_space import TuneSettings
 
 RANDOM_TRIALS = 8
 """Trials, starting points among them, before TPE takes over: it needs something to tell good from bad by."""

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from training.domains import DOMAINS
+from training.errors import InvalidSettings
 from training.fit import FitSettings
 from training.recipes import Recipe, parse_model_name
 from training.unet import UNIT_RANGE
@@ -130,10 +131,19 @@ class TuneSettings:
     Attributes:
         fit: of every trial; `learning_rate` and the searched settings of its loss are replaced.
         held: names that keep the value they have in `fit`.
+
+    Raises:
+        InvalidSettings: all that could be searched is held.
     """
 
     fit: FitSettings
     held: frozenset[str] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        if not self.ranges:
+            raise InvalidSettings(
+                f"nothing of {self.fit.model} is left to search: {', '.join(sorted(self.held))} are held"
+            )
 
     @property
     def ranges(self) -> dict[str, Range]:

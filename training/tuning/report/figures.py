@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from training.svg import svg
-from training.tune_report.words import Report
+from training.tuning.report.words import Report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Trial = Mapping[str, Any]
+"""One of the report's trials."""
 
 _TRIAL, _START, _BEST = "C0", "C1", "C2"
 _PRUNED = "0.6"
@@ -60,7 +64,7 @@ def slices(report: Report) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots(1, len(ranges), sharey=True, squeeze=False)[0]
         for axis, (name, each) in zip(axes, ranges.items(), strict=True):
-            _scatter(axis, report, lambda trial, name=name: trial["numbers"].get(name))
+            _scatter(axis, report, partial(_number, name))
             axis.set(xlabel=name, xscale="log" if each["log"] else "linear", ylim=_limits(report))
         axes[0].set(ylabel="PSNR, dB")
         handles, labels = axes[0].get_legend_handles_labels()
@@ -82,18 +86,18 @@ def importance(report: Report) -> str:
     return svg((7, 1.0 + 0.4 * len(shares)), draw, salt="importance")
 
 
-def _scatter(axis: Any, report: Report, place: Any) -> None:
+def _scatter(axis: Any, report: Report, place: Callable[[Trial], Any]) -> None:
     """Trials by what became of them, at (place(trial), PSNR)."""
-    kinds = {
+    kinds: dict[str, tuple[dict[str, Any], Callable[[Trial], bool]]] = {
         "trial": (
             {"color": _TRIAL, "s": 18},
-            lambda each: each["outcome"] == "finished" and not each["starting_point"],
+            lambda each: bool(each["outcome"] == "finished" and not each["starting_point"]),
         ),
         "starting point": ({"color": _START, "marker": "D", "s": 36}, lambda each: bool(each["starting_point"])),
-        "stopped early": ({"color": _PRUNED, "marker": "x", "s": 22}, lambda each: each["outcome"] != "finished"),
+        "stopped early": ({"color": _PRUNED, "marker": "x", "s": 22}, lambda each: bool(each["outcome"] != "finished")),
         "best": (
             {"facecolors": "none", "edgecolors": _BEST, "s": 90, "linewidths": 1.6},
-            lambda each: each["number"] == report["best"],
+            lambda each: bool(each["number"] == report["best"]),
         ),
     }
     for label, (style, chosen) in kinds.items():
@@ -102,7 +106,12 @@ def _scatter(axis: Any, report: Report, place: Any) -> None:
     axis.grid(alpha=0.2)
 
 
-def _xy(trials: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
+def _number(name: str, trial: Trial) -> float:
+    value: float = trial["numbers"][name]
+    return value
+
+
+def _xy(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
     return [each["psnr"] for each in trials], [each["ssim"] for each in trials]
 
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from training.repeats import MINIMUM_SEEDS
-from training.search_space import LEARNING_RATE
+from training.tuning.repeats import MINIMUM_SEEDS
+from training.tuning.search_space import LEARNING_RATE
 
 Report = Mapping[str, Any]
-"""Of `training.tune_report.analyse.analyse`."""
+"""Of `training.tuning.report.analyse.analyse`."""
 
 MATTERS_DB = 0.02
 """Below it a difference is real at best, and nothing that anyone sees: as far as two machines may differ."""
@@ -112,5 +112,6 @@ def repeats_text(report: Report) -> str:
     return (
         f"Each trained again under the seeds {', '.join(map(str, report['repeats']['seeds']))}, scored on all"
         f" {report['patients']['tune slices']} slices of {report['patients']['tune']} tune patients,"
-        f" paired by seed and slice. Brackets: {report['interval_method']}. Clear: with {MINIMUM_SEEDS} seeds or more, and 0 outside of them."
+        f" paired by seed and slice. Brackets: {report['interval_method']}."
+        f" Clear: with {MINIMUM_SEEDS} seeds or more, and 0 outside of them."
     )

@@ -8,13 +8,13 @@ from statistics import fmean
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from training.run_files import write_json, write_text
-from training.tune_report import figures
-from training.tune_report.markdown import render_markdown
-from training.tune_report.words import Report, budget_text, gain_text, repeats_text
+from training.tuning.report import figures
+from training.tuning.report.markdown import render_markdown
+from training.tuning.report.words import Report, budget_text, gain_text, repeats_text
 
 
 def render_page(report: Report) -> str:
-    """The HTML of a report of `training.tune_report.analyse.analyse`."""
+    """The HTML of a report of `training.tuning.report.analyse.analyse`."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
