@@ -58,7 +58,8 @@ def test_probes_are_spread_over_the_series_under_the_noise_of_training(prepared)
     window = (0, slice(0, 96), slice(0, 96))
     np.testing.assert_array_equal(probes[0].degraded, DoseProtocol().repeat(series[0], window, 0))
     white = choose_probes(series, parse_degradation("gaussian", "ct", {"sigma": 30}))[0]
-    assert (white.degraded - white.reference).std() == pytest.approx(30, rel=0.05)
+    body = white.reference > -900  # in air the noise ends at the end of the scale
+    assert (white.degraded - white.reference)[body].std() == pytest.approx(30, rel=0.05)
 
 
 @pytest.mark.parametrize("outputs", [("restored",), SIGMA, INTERVAL])

@@ -62,7 +62,7 @@ HELD: Mapping[str, str] = {
     "data_range": "SSIM of another window is another question",
     "low": "belongs to the unit",
     "scales": "as many as the patch is large enough for",
-    "l1_weight": "only the ratio of the weights matters: Adam undoes a common factor",
+    "l1_weight": "only the ratio of the weights matters: the optimiser's steps have one length",
     "window_low": "the window is asked for, not searched",
     "window_high": "the window is asked for, not searched",
     "coverage": "the interval is asked for, not searched",

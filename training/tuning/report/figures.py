@@ -32,17 +32,19 @@ def history(report: Report) -> str:
             line.append(best)
         axis.step([each["number"] for each in report["trials"]], line, where="post", color=_BEST, label="best so far")
         axis.set(xlabel="trial", ylabel="PSNR, dB", ylim=_limits(report))
+        axis.xaxis.get_major_locator().set_params(integer=True)
         figure.legend(loc="outside lower center", ncols=5, frameon=False)
 
     return svg((11, 3.6), draw, salt="history")
 
 
 def pareto(report: Report) -> str:
-    """SSIM over PSNR of trials trained to the end, and the front that none of them beats in both."""
+    """SSIM over PSNR of trials trained to the end and not far off, and the front that none of them beats in both."""
 
     def draw(figure: Figure) -> None:
         axis = figure.subplots()
-        finished = [each for each in report["trials"] if each["outcome"] == "finished"]
+        low, high = _limits(report)
+        finished = [each for each in report["trials"] if each["outcome"] == "finished" and low <= each["psnr"] <= high]
         axis.scatter(*_xy(finished), color=_TRIAL, s=18, label="trial")
         starts = [each for each in finished if each["starting_point"]]
         axis.scatter(*_xy(starts), color=_START, marker="D", s=36, label="starting point")
@@ -50,7 +52,7 @@ def pareto(report: Report) -> str:
         axis.plot(*_xy(front), color=_BEST, drawstyle="steps-pre", label="Pareto front")
         for each in (*front, *starts):
             axis.annotate(str(each["number"]), (each["psnr"], each["ssim"]), xytext=(4, 4), textcoords="offset points")
-        axis.set(xlabel="PSNR, dB", ylabel="SSIM", xlim=_limits(report))
+        axis.set(xlabel="PSNR, dB", ylabel="SSIM")
         axis.ticklabel_format(axis="y", useOffset=False)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
 

@@ -52,7 +52,7 @@ def words(report: Report) -> list[str]:
         )
     lines.append(
         f"All scores are of the {report['patients']['tune']} tune patients, by which the settings were chosen:"
-        " `clearslice evaluate` on report patients has the last word."
+        " clearslice evaluate, on report patients, has the last word."
     )
     return lines
 
