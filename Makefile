@@ -49,7 +49,7 @@ format: $(DEVELOPMENT)  ## let ruff fix what it can
 
 bench: $(DEVELOPMENT)  ## measure the service beside its model, and training beside its data, as ratios in one run; writes docs/benchmarks/
 	.venv/bin/python -m bench.serve --write
-	.venv/bin/python -m bench.train --write
+	.venv/bin/python -m bench.train --write $(if $(wildcard $(DATA)/train),--data $(DATA))
 
 models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (two hours on two cores; resumes)
 	for model in $(MODELS); do .venv/bin/clearslice train $$model --data $(DATA) --run runs/$$model || exit; done

@@ -87,6 +87,7 @@ def tune(
         if learning_rate is not None or "learning_rate" in said:
             held.add("learning_rate")
 
+        from training.claims import Claim
         from training.tuning.repeats import repeat
         from training.tuning.report.analyse import analyse, arms_of
         from training.tuning.report.page import write_report
@@ -102,8 +103,9 @@ def tune(
             seeds = [settings.seed + number for number in range(1, repeats + 1)]
             scores = repeat(whole, arms, seeds, progress=advance) if seeds else []
         report = analyse(whole, finished, arms, seeds, scores)
-        for written in write_report(report, folder):
-            ERRORS.print(f"written: {written}")
+        with Claim.wait(whole.claim_file("report")):  # workers end at the same time
+            for written in write_report(report, folder):
+                ERRORS.print(f"written: {written}")
         for line in report["words"]:
             ERRORS.print(f"- {line}")
         typer.echo(report["command"])

@@ -18,7 +18,7 @@ from training.domains import DOMAINS
 from training.image_scores import CONTRACTS
 from training.recipes import parse_model_name
 from training.tuning.repeats import INTERVAL_METHOD, METRICS, Arm, SliceScores, gain, patient_mean
-from training.tuning.report.words import words
+from training.tuning.report.words import AT_BEST_RATE, words
 from training.tuning.search_space import LEARNING_RATE, TuneSettings
 from training.tuning.train_command import train_command
 from training.tuning.trials import AGAIN, DIVERGED, POINT, RECORDED, SECONDS, Search, best_trial
@@ -43,7 +43,7 @@ def arms_of(search: Search, trials: Sequence[FrozenTrial]) -> list[Arm]:
     arms += [Arm(point.name, settings.with_numbers(settings.numbers_of(point))) for point in points]
     if LEARNING_RATE in best.params and len(best.params) > 1:
         numbers = {**settings.numbers_of(points[-1]), LEARNING_RATE: best.params[LEARNING_RATE]}
-        arms.append(Arm(f"{points[-1].name}, best learning rate", settings.with_numbers(numbers)))
+        arms.append(Arm(points[-1].name + AT_BEST_RATE, settings.with_numbers(numbers)))
     different: dict[str, Arm] = {}
     for arm in arms:
         different.setdefault(arm.digest, arm)

@@ -32,7 +32,7 @@ def history(report: Report) -> str:
             line.append(best)
         axis.step([each["number"] for each in report["trials"]], line, where="post", color=_BEST, label="best so far")
         axis.set(xlabel="trial", ylabel="PSNR, dB", ylim=_limits(report))
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.locator_params(axis="x", integer=True)
         figure.legend(loc="outside lower center", ncols=5, frameon=False)
 
     return svg((11, 3.6), draw, salt="history")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.tuning.repeats import MINIMUM_SEEDS
@@ -12,8 +12,13 @@ from training.tuning.search_space import LEARNING_RATE
 Report = Mapping[str, Any]
 """Of `training.tuning.report.analyse.analyse`."""
 
+AT_BEST_RATE = ", best learning rate"
+"""Ends the name of an arm that has untuned constants and the best trial's learning rate."""
+
 MATTERS_DB = 0.02
 """Below it a difference is real at best, and nothing that anyone sees: as far as two machines may differ."""
+
+CHANCE, NOTHING, GAIN = "it may be chance", "it does not matter", "a clear gain"
 
 _EDGE = 0.05  # of a range: a best this close to an end may lie beyond it
 
@@ -41,10 +46,11 @@ def words(report: Report) -> list[str]:
         if not _EDGE <= place <= 1 - _EDGE:
             end = each["low"] if place < _EDGE else each["high"]
             lines.append(f"The best {name} lies at the end of its range, {end:g}: the optimum may be beyond it.")
-    others = [number for number in report["pareto"] if number != report["best"]]
+    seen = f"{best['ssim']:.4f}"
+    others = [number for number in report["pareto"] if f"{trials[number]['ssim']:.4f}" > seen]
     if others:
         named = ", ".join(f"{number} ({trials[number]['ssim']:.4f})" for number in others)
-        lines.append(f"A higher SSIM for a lower PSNR than the best's {best['ssim']:.4f} have trials {named}.")
+        lines.append(f"A higher SSIM for a lower PSNR than the best's {seen} have trials {named}.")
     if LEARNING_RATE in report["ranges"]:
         fit = report["fit"]
         lines.append(
@@ -68,15 +74,28 @@ def _gains(report: Report) -> list[str]:
             f" {gain_text(ssim, '{:+.4f}')} SSIM; by seed {', '.join(f'{each:+.2f}' for each in psnr['by_seed'])} dB:"
             f" {_verdict(psnr)}."
         )
-    return lines
+    return lines + _whose_gain(report["repeats"]["arms"])
+
+
+def _whose_gain(arms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Whether a gain over untuned constants is that of the learning rate alone."""
+    verdicts = {arm["name"]: _verdict(arm["psnr_gain"]) for arm in arms[1:]}
+    return [
+        f"So the gain over {name.removesuffix(AT_BEST_RATE)} is the learning rate's: with the best one its constants do"
+        " as well, as far as these seeds can tell."
+        for name, verdict in verdicts.items()
+        if name.endswith(AT_BEST_RATE)
+        and verdict in {CHANCE, NOTHING}
+        and verdicts.get(name.removesuffix(AT_BEST_RATE)) == GAIN
+    ]
 
 
 def _verdict(psnr: Mapping[str, Any]) -> str:
     if not psnr["clear"]:
-        return "it may be chance" if len(psnr["by_seed"]) >= MINIMUM_SEEDS else "too few seeds to tell it from chance"
+        return CHANCE if len(psnr["by_seed"]) >= MINIMUM_SEEDS else "too few seeds to tell it from chance"
     if abs(psnr["mean"]) < MATTERS_DB:
-        return "it does not matter"
-    return "a clear gain" if psnr["mean"] > 0 else "a clear loss"
+        return NOTHING
+    return GAIN if psnr["mean"] > 0 else "a clear loss"
 
 
 def _place(value: float, within: Mapping[str, Any]) -> float:

@@ -84,9 +84,15 @@ def test_the_report_says_what_is_a_gain_and_what_is_not(search):
     assert re.search(r"classic delta 0.5 \(delta 2.05.*\+1.50 \[\+1.50, \+1.50\] dB.*a clear gain", words)
     assert re.search(r"the recipe's own .*\+0.00 dB: it may be chance", words)
     assert re.search(r"best learning rate .*\+0.01, \+0.01, \+0.01 dB: it does not matter", words)
+    assert "the gain over classic delta 0.5 is the learning rate's" in words
     assert "A higher SSIM for a lower PSNR than the best's 0.9150 have trials 5 (0.9210)" in words
     assert "1 tune patients" in words
     assert report["command"] == "clearslice train ct-huber --set delta=0.05 --learning-rate 0.002"
+
+
+def test_a_gain_of_the_settings_is_not_put_down_to_the_learning_rate(search):
+    report = analyse(search, TRIALS, arms_of(search, TRIALS), [1, 2, 3], repeats(33.5, 33.5, 32.0, 32.1))
+    assert not any("is the learning rate's" in line for line in report["words"])
 
 
 def test_the_pareto_front_is_what_nothing_beats_in_both(search):
