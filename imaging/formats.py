@@ -90,18 +90,25 @@ def sniff(data: bytes) -> Format:
     raise error(f"the file {what}; {_READ}")
 
 
-def decode(data: bytes, *, limits: Limits, rescale: Rescale | None = None) -> Frames:
+def decode(
+    data: bytes,
+    *,
+    limits: Limits,
+    rescale: Rescale | None = None,
+    relative_range: tuple[float, float] = (0.0, 1.0),
+) -> Frames:
     """Reads the images of a file.
 
     Args:
         data: a whole PNG, NPY, TIFF or DICOM file.
         limits: enforced before anything is decoded.
         rescale: from stored values to HU, for PNG, NPY and TIFF; None leaves them relative.
+        relative_range: what relative floats may reach; noise that was not clipped goes beyond 0 .. 1.
 
     Raises:
         TooLarge, NotAnImage, UnsupportedFormat: as `sniff`, `read_png`, `read_npy`, `read_tiff`, `read_dicom` say.
-        UnsuitableImage: as those say; also NaN or infinite values; floats outside of 0 .. 1 or integers of other than
-            8 or 16 unsigned bits without a rescale; a rescale with DICOM, or one that leads beyond any HU.
+        UnsuitableImage: as those say; also NaN or infinite values; floats outside of `relative_range` or integers of
+            other than 8 or 16 unsigned bits without a rescale; a rescale with DICOM, or one that leads beyond any HU.
     """
     check_bytes(len(data), max_bytes=limits.max_bytes)
     kind = sniff(data)
@@ -127,7 +134,7 @@ def decode(data: bytes, *, limits: Limits, rescale: Rescale | None = None) -> Fr
         raise UnsuitableImage("the image holds NaN or infinite values; every pixel must be a finite number")
     unit: Unit = "relative" if rescale is None else "HU"
     if rescale is None:
-        rescale = _relative(stored, min_is_white=tiff is not None and tiff.min_is_white)
+        rescale = _relative(stored, relative_range, min_is_white=tiff is not None and tiff.min_is_white)
     check_reach(rescale, float(stored.min()), float(stored.max()))
     several = stored.ndim == 3  # noqa: PLR2004 - (N, H, W)
     images = tuple(_image(plane, kind, unit, rescale) for plane in (stored if several else stored[np.newaxis]))
@@ -213,25 +220,26 @@ def _stored(image: Image, restored: NDArray[np.float32]) -> NDArray[Any]:
     return to_stored_values(image, restored, low=low, high=high, dtype=image.stored.dtype).values
 
 
-def _relative(stored: NDArray[Any], *, min_is_white: bool) -> Rescale:
+def _relative(stored: NDArray[Any], within: tuple[float, float], *, min_is_white: bool) -> Rescale:
     """What turns stored values of no declared unit into 0 .. 1, with 1 for white."""
     top = 1.0
     if stored.dtype in (np.uint8, np.uint16):
         top = float(np.iinfo(stored.dtype).max)
     else:
-        _check_relative(stored)
+        _check_relative(stored, within)
     return Rescale(-1.0 / top, 1.0) if min_is_white else Rescale(1.0 / top, 0.0)
 
 
-def _check_relative(stored: NDArray[Any]) -> None:
-    """Raises UnsuitableImage unless the values are floats in 0 .. 1."""
+def _check_relative(stored: NDArray[Any], within: tuple[float, float]) -> None:
+    """Raises UnsuitableImage unless the values are floats `within`."""
     send = "send rescale_slope=1 and rescale_intercept=0 if the values are HU"
     if stored.dtype.kind != "f":
         raise UnsuitableImage(f"the image holds {stored.dtype} values without a unit; {send}, or scale them to 0 .. 1")
     low, high = float(stored.min()), float(stored.max())
-    if low < 0 or high > 1:
+    if low < within[0] or high > within[1]:
         raise UnsuitableImage(
-            f"the image holds values from {low:.6g} to {high:.6g}; without a rescale they must lie in 0 .. 1; {send}"
+            f"the image holds values from {low:.6g} to {high:.6g}; without a rescale they must lie in"
+            f" {within[0]:g} .. {within[1]:g}; {send}"
         )
 
 

@@ -30,6 +30,9 @@ from training.progress import Advance, Notice, silent
 NOISY, CLEAN, SECOND = "noisy", "clean", "second"
 """The folders: degraded images, references, and other noisy images of the same places."""
 
+NOISY_RANGE = (-1.0, 2.0)
+"""Of relative floats: noise that nobody clipped reaches beyond 0..1; a network sees as much (`training.unet.SEEN`)."""
+
 LIMITS = Limits(max_bytes=1 << 30, max_pixels=1 << 26, max_frames=1 << 12)
 """Of one file; the user's own, so only a guard against nonsense."""
 
@@ -139,7 +142,12 @@ def _read_folder(folder: Path, rescale: Rescale | None, progress: Advance, notic
         name = file.relative_to(folder).with_suffix("") if file != folder else Path(file.stem)
         try:
             data = file.read_bytes()
-            frames = decode(data, limits=LIMITS, rescale=None if _states_unit(data) else rescale)
+            frames = decode(
+                data,
+                limits=LIMITS,
+                rescale=None if _states_unit(data) else rescale,
+                relative_range=NOISY_RANGE,
+            )
         except (NotAnImage, UnsupportedFormat) as error:
             notice(f"{file.name}: left out: {error}")
             continue

@@ -35,6 +35,10 @@ Kind = Literal["recipe", "taken", "baseline"]
 
 Interval = tuple[float, float]
 
+MINIMUM_SEEDS = 2
+"""One training says nothing about the next: at a small budget another seed moves a recipe as far as another recipe does
+(docs/decisions/0008)."""
+
 Values = Mapping[str, NDArray[np.float64]]
 """Patient -> (seeds, slices) scores of one method; (1, slices) for a method without seeds."""
 
@@ -46,7 +50,7 @@ class Difference:
     Attributes:
         mean, interval: over patients; no interval under `MINIMUM_PATIENTS`.
         p: corrected, see who made it; None under `MINIMUM_PATIENTS`.
-        seeds_agree: every seed alone has the sign of the mean.
+        seeds_agree: each of `MINIMUM_SEEDS` seeds or more has the sign of the mean.
     """
 
     mean: float
@@ -220,7 +224,10 @@ def _seed_means(values: Values) -> tuple[float, ...]:
 
 
 def _agree(mean: float, one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether the difference has the sign of `mean` in every seed; a method without seeds is the same for each."""
+    """Whether there are several seeds and the difference has the sign of `mean` in each.
+
+    A method without seeds is the same for each.
+    """
     seeds = max(len(one), len(other))
     pairs = zip(np.broadcast_to(one, seeds), np.broadcast_to(other, seeds), strict=True)
-    return all((a - b) * mean > 0 for a, b in pairs)
+    return seeds >= MINIMUM_SEEDS and all((a - b) * mean > 0 for a, b in pairs)

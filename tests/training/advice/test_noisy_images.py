@@ -5,6 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from imaging.errors import UnsuitableImage
 from imaging.formats import HU_IN_PNG, encode_npy, encode_png, encode_tiff
 from imaging.image import Rescale
 from training.advice.noisy_images import read_noisy_images
@@ -33,6 +34,16 @@ def test_pairs_are_matched_by_name_whatever_the_format(tmp_path):
     assert [image[0, 0] for image in images.clean] == [0.75, 1.0]
     assert images.sources == ("a", "b")  # the folder, or the picture itself
     assert images.second is None
+
+
+def test_noise_that_nobody_clipped_goes_beyond_black_and_white(tmp_path):
+    for folder, value in (("noisy", -0.9), ("clean", 0.1)):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "a.npy", picture(value))
+    assert read_noisy_images(tmp_path).noisy[0][0, 0] == np.float32(-0.9)
+    np.save(tmp_path / "noisy" / "a.npy", picture(2.5))
+    with pytest.raises(UnsuitableImage, match=r"2\.5; without a rescale they must lie in -1 \.\. 2"):
+        read_noisy_images(tmp_path)
 
 
 def test_second_images_are_no_clean_ones(tmp_path):

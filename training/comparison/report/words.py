@@ -138,8 +138,8 @@ def chance(columns: Sequence[Standings]) -> list[str]:
         )
     else:
         sentences.append(
-            "One seed was trained: how far training alone moves a mean is not known, so what is called real here is"
-            " real for other patients, and perhaps not for other trainings."
+            "One seed was trained: how far training alone moves a mean is not known, so no difference is called real."
+            " Add seeds, as with --seed 0 --seed 1."
         )
     return sentences
 

@@ -103,7 +103,9 @@ def test_what_may_be_chance_is_counted():
     )
     assert said[1].startswith("Training the same recipe again under another seed moves its mean PSNR by 0.0")
     alone = {name: {patient: each[:1] for patient, each in of.items()} for name, of in CLEAR.items()}
-    assert chance([standings(**alone)])[-1].startswith("One seed was trained")
+    said = chance([standings(**alone)])
+    assert said[0].startswith("Of 2 differences in PSNR from l2 0 are real")
+    assert said[-1].startswith("One seed was trained")
 
 
 def test_of_many_that_are_worse_the_ends_are_named():
