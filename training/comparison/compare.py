@@ -8,13 +8,17 @@
 All recipes of a degradation come before the next degradation, and all of a seed before the next seed, so what an
 interrupted study has is a table with whole columns. What is finished is not done again, so a study may take days, and
 may grow.
+
+Several processes may work on one folder: each claims what it trains or scores, and passes by what another has claimed.
+On two cores two of them finish almost twice as much as one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
@@ -25,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from training.baselines import BASELINES, tune
+from training.claims import Claim
 from training.comparison.cells import cost_of, is_trained, missing, train_cell
 from training.comparison.folds import Fold
 from training.comparison.scoring import (
@@ -99,7 +104,7 @@ def compare(
     progress: Advance = silent,
     notice: Notice = silent,
 ) -> None:
-    """Trains and scores what is missing.
+    """Trains and scores what is missing and nobody else is at.
 
     Args:
         study: as `training.comparison.study.keep_study` gave it.
@@ -120,10 +125,29 @@ def compare(
     ):
         group = list(cells)
         for cell in group:
-            if cell in todo:
-                _train(study, cell, folds[fold], folder, cache, todo=todo, progress=progress, notice=notice)
+            if cell not in todo:
+                continue
+            with _claim(folder / cell.folder) as mine:
+                if mine and not is_trained(cell, folder):
+                    _train(study, cell, folds[fold], folder, cache, todo=todo, progress=progress, notice=notice)
         if score:
             _Scorer(study, degradation, folds[fold], folder, cache, progress, notice).score(group, taken)
+
+
+@contextmanager
+def _claim(place: Path) -> Iterator[bool]:
+    """Whether nobody else is at work on this folder of cells/; nobody begins while the block lasts."""
+    claim = Claim.take(place / "claim")
+    try:
+        yield claim is not None
+    finally:
+        if claim is not None:
+            claim.release()
+
+
+def _preparing(degradation: Choice, folder: Path) -> Claim:
+    """One process prepares the degradation, on all cores, and the others wait for it."""
+    return Claim.wait(folder / "cells" / degradation.folder / "claim")
 
 
 def _train(
@@ -137,7 +161,8 @@ def _train(
     progress: Advance,
     notice: Notice,
 ) -> None:
-    prepare_degradation(study.degradation(cell.degradation), fold.fit, progress=progress)
+    with _preparing(cell.degradation, folder):
+        prepare_degradation(study.degradation(cell.degradation), fold.fit, progress=progress)
     number = todo.index(cell)
     steps = study.budget.epochs * study.budget.steps
 
@@ -168,7 +193,8 @@ class _Scorer:
     def bench(self) -> Bench:
         if self._bench is None:
             degradation = self.study.degradation(self.degradation)
-            self._bench = make_bench(degradation, self.fold.report, self.study.slices, self.cache, self.progress)
+            with _preparing(self.degradation, self.folder):
+                self._bench = make_bench(degradation, self.fold.report, self.study.slices, self.cache, self.progress)
         return self._bench
 
     def score(self, cells: Sequence[Cell], taken: Sequence[Taken]) -> None:
@@ -178,10 +204,17 @@ class _Scorer:
         for each in taken:
             place = self.folder / method_folder(self.degradation, TAKEN + each.name, self.fold.number)
             self._run(each.run, place, None)
-        self._baselines()
+        with _claim(self.folder / method_folder(self.degradation, DEGRADED, self.fold.number)) as mine:
+            if mine:
+                self._baselines()
 
     def _run(self, run: Path, place: Path, cell: Cell | None) -> None:
-        """Scores the model of a run folder, into `place`."""
+        """Scores the model of a run folder, into `place`, unless somebody else is at it."""
+        with _claim(place) as mine:
+            if mine:
+                self._score_run(run, place, cell)
+
+    def _score_run(self, run: Path, place: Path, cell: Cell | None) -> None:
         terms = self._terms(sha256((run / "checkpoint.weights.h5").read_bytes()).hexdigest()[:16])
         if is_scored(place, terms):
             return
@@ -227,7 +260,8 @@ class _Scorer:
         if not patients:
             raise InvalidStudy("there is nobody to choose the baselines' parameters on")
         degradation = self.study.degradation(self.degradation)
-        prepare_degradation(degradation, self.fold.tune, progress=self.progress)
+        with _preparing(self.degradation, self.folder):
+            prepare_degradation(degradation, self.fold.tune, progress=self.progress)
         chosen = choose(self.fold.tune, max(1, _TUNE_SLICES // patients))
         return [degraded_slice(series, number, degradation) for series, number in chosen]
 
