@@ -85,8 +85,8 @@ def compare(
     Every cell of the table is a model with the same number of steps, the same network and the same seeds. A cell is
     kept as it finishes, so a killed study goes on with the same command, and a study that is given more recipes,
     degradations or seeds trains only what is missing; nothing is ever taken out of it. Another budget needs another
-    folder. The same command in a second terminal shares the work: on two cores that is almost twice as fast, though it
-    makes the milliseconds in the report longer.
+    folder. The same command in a second terminal shares the work; the milliseconds in the report are then of a busy
+    machine.
 
     The report (report.html, report.json, report.md in the study's folder) names the recipe to take for each noise, says
     which differences may be chance, and which predictions of theory held. Under six patients it claims nothing.

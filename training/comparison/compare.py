@@ -10,7 +10,6 @@ interrupted study has is a table with whole columns. What is finished is not don
 may grow.
 
 Several processes may work on one folder: each claims what it trains or scores, and passes by what another has claimed.
-On two cores two of them finish almost twice as much as one.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from training.baselines import BASELINES
+from training.claims import Claim
 from training.comparison.cells import cost_of, missing
 from training.comparison.compare import compare, take
 from training.comparison.folds import deal, keep_data
@@ -132,6 +133,17 @@ def test_a_killed_study_goes_on_as_if_nothing_had_happened(finished, roles, tmp_
     assert len(missing(ASKED, tmp_path)) == 3
     run(ASKED, tmp_path, roles)
     assert first.stat().st_mtime_ns == before
+    assert scores(tmp_path) == scores(finished[0])
+
+
+def test_what_another_process_is_at_is_left_to_it(finished, roles, tmp_path):
+    gaussian = tmp_path / "cells/gaussian"
+    with Claim.wait(gaussian / "l2/seed0/claim"), Claim.wait(gaussian / "degraded/all/claim"):
+        whole = run(ASKED, tmp_path, roles)
+    left = {"cells/gaussian/l2/seed0", "cells/gaussian/degraded/all", "cells/gaussian/baseline Gaussian/all"}
+    assert [str(cell.folder) for cell in missing(whole, tmp_path)] == ["cells/gaussian/l2/seed0"]
+    assert set(scores(finished[0])) - set(scores(tmp_path)) == {f"{each}/scores.json" for each in left}
+    run(ASKED, tmp_path, roles)
     assert scores(tmp_path) == scores(finished[0])
 
 
