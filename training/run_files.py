@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ def write_json(file: Path, plain: Any) -> None:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(plain, indent=1, allow_nan=False) + "\n")
+
+
+def json_like(plain: Any) -> Any:
+    """As if written to JSON and read again: tuples become lists; NaN and infinity, which JSON has not, None."""
+    if isinstance(plain, dict):
+        return {key: json_like(value) for key, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [json_like(value) for value in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def write_text(file: Path, text: str) -> None:

@@ -5,12 +5,12 @@ NoiseProfile, Advice, Verification --> rows for people | JSON for programs
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from imaging.noise.profile import NoiseProfile
 from training.advice.advise import Advice
+from training.run_files import json_like
 
 if TYPE_CHECKING:
     from training.advice.verdict import Verification  # which loads what evaluates
@@ -52,14 +52,5 @@ def to_json(profile: NoiseProfile, advice: Advice, verification: Verification | 
         "advice": asdict(advice),
         "verification": None if verification is None else asdict(verification) | {"says": verification.sentence},
     }
-    known: dict[str, Any] = _known(plain)
+    known: dict[str, Any] = json_like(plain)
     return known
-
-
-def _known(plain: Any) -> Any:
-    """The same with None for NaN and infinity, which JSON has not."""
-    if isinstance(plain, dict):
-        return {key: _known(value) for key, value in plain.items()}
-    if isinstance(plain, list | tuple):
-        return [_known(value) for value in plain]
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

@@ -3,6 +3,7 @@
     for each seed, degradation and fold:
         every recipe --train_cell--> run folder, trained.json                       (cells)
         every recipe, baseline and taken run --score_restorer--> scores.json, crop.npy        (scoring)
+        pairs of tune slices --advise--> advice.json                                          (advised)
     study folder --report--> report.html, report.json, report.md
 
 All recipes of a degradation come before the next degradation, and all of a seed before the next seed, so what an
@@ -29,6 +30,7 @@ import numpy as np
 
 from training.baselines import BASELINES, tune
 from training.claims import Claim
+from training.comparison.advised import is_advised, keep_advice
 from training.comparison.cells import cost_of, is_trained, missing, train_cell
 from training.comparison.folds import Fold
 from training.comparison.scoring import (
@@ -54,6 +56,9 @@ from training.recipes import parse_model_name
 
 DEGRADED = "degraded"
 """The method that does nothing."""
+
+ADVICE = "advice"
+"""The folder of what is advised from the noise alone."""
 
 BASELINE = "baseline "
 TAKEN = "taken "
@@ -205,6 +210,7 @@ class _Scorer:
             self._run(each.run, place, None)
         with _claim(self.folder / method_folder(self.degradation, DEGRADED, self.fold.number)) as mine:
             if mine:
+                self._advice()
                 self._baselines()
 
     def _run(self, run: Path, place: Path, cell: Cell | None) -> None:
@@ -233,6 +239,12 @@ class _Scorer:
             keep_scores(place, terms, found, crop)
         forget_models()
         self.notice(f"scored: {place.relative_to(self.folder / 'cells')}")
+
+    def _advice(self) -> None:
+        place = self.folder / method_folder(self.degradation, ADVICE, self.fold.number)
+        terms = {"tune": sorted({each.patient for each in self.fold.tune})}
+        if not is_advised(place, terms):
+            keep_advice(place, self._tune_pairs(), self.study.domain, terms)
 
     def _baselines(self) -> None:
         places = {

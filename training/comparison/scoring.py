@@ -11,7 +11,6 @@ other terms are made anew, so scoring can be repeated without training.
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +28,7 @@ from training.image_scores import Picture, Reference, score_against, scores
 from training.pairs import PreparedSeries
 from training.phantom_tests import DegradedPhantom, degrade_phantom, measure_restorer, phantom_series
 from training.progress import Advance, silent
-from training.run_files import write_json
+from training.run_files import json_like, write_json
 
 SCORES = "scores.json"
 CROP = "crop.npy"
@@ -144,7 +143,7 @@ def score_restorer(restore: Restore, bench: Bench, mapped: Mapped = map) -> tupl
         "slice_milliseconds": 1000 * statistics.median(seconds for _, seconds in answers),
         "phantom": measure_restorer(restore, bench.phantom).to_json(),
     }
-    return _known(found), bench.picture.restored(restore)
+    return json_like(found), bench.picture.restored(restore)
 
 
 def is_scored(place: Path, terms: Mapping[str, Any]) -> bool:
@@ -162,12 +161,3 @@ def keep_scores(place: Path, terms: Mapping[str, Any], found: Mapping[str, Any],
             np.save(stream, crop)
         aside.replace(place / CROP)
     write_json(place / SCORES, {"terms": dict(terms), **found})
-
-
-def _known(plain: Any) -> Any:
-    """The same with None for NaN and infinity, which JSON has not."""
-    if isinstance(plain, dict):
-        return {key: _known(value) for key, value in plain.items()}
-    if isinstance(plain, list | tuple):
-        return [_known(value) for value in plain]
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

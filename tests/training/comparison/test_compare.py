@@ -93,6 +93,8 @@ def test_every_cell_is_trained_and_scored(finished):
         for method in ("baseline Gaussian/all", "degraded/all", "huber_delta=0.5/seed0", "l2/seed0")
     ]
     assert "trained 1/4: gaussian, l2, seed 0" in notices[0]
+    advice = json.loads((folder / "cells/laplace_sigma=0.2/advice/all/advice.json").read_text())
+    assert advice["terms"]["tune"] == ["t0"]
     cost = cost_of(next(iter(whole.cells())), folder)
     assert cost["train_seconds"] == pytest.approx(4 * cost["step_seconds"])
     assert cost["parameters"] == load_run(folder / "cells/gaussian/l2/seed0")[0].count_params()

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from imaging.metrics import SSIM_K1, SSIM_K2, MetricContract
+from training.comparison.advised import Agreement, agreement
+from training.comparison.compare import ADVICE, method_folder
 from training.comparison.folds import DATA
 from training.comparison.report.collect import Column, Method, costs
-from training.comparison.report.words import advice, chance, diverged, one_for_all, theory, variants
+from training.comparison.report.words import advice, advised, chance, diverged, one_for_all, theory, variants
 from training.comparison.standings import Difference, Standing, Standings, stand
 from training.comparison.statistics import DRAWS, LEVEL, MINIMUM_PATIENTS
 from training.comparison.study import Study
@@ -25,6 +27,7 @@ from training.comparison.variants import Variation, vary
 from training.domains import DOMAINS
 from training.errors import InvalidStudy
 from training.image_scores import CONTRACTS
+from training.run_files import json_like
 
 QUESTION = "Which loss suits which noise?"
 FORMAT = 1
@@ -56,6 +59,11 @@ def analyse(study: Study, columns: Sequence[Column], folder: Path) -> dict[str, 
     spent = costs(study, folder)
     seconds = {recipe: each["step_seconds"] for recipe, each in spent.items() if "step_seconds" in each}
     by_psnr = [each["psnr"] for each in standings.values()]
+    agreements = {
+        label: found
+        for column, (label, each) in zip(columns, standings.items(), strict=True)
+        if (found := _agreement(study, column, folder, each["psnr"])) is not None
+    }
     return {
         "format": FORMAT,
         "question": QUESTION,
@@ -76,9 +84,13 @@ def analyse(study: Study, columns: Sequence[Column], folder: Path) -> dict[str, 
             "all": one_for_all(by_psnr),
             "chance": chance(by_psnr),
             "theory": theory(judgements, by_psnr),
+            "advised": advised(agreements),
             "variants": variants(variations),
         },
-        "degradations": [_degradation(study, each, standings[each.degradation.label]) for each in columns],
+        "degradations": [
+            _degradation(study, each, standings[each.degradation.label], agreements.get(each.degradation.label))
+            for each in columns
+        ],
         "theory": [_judgement(each) for each in judgements],
         "variants": [_with_real(each) for each in variations],
         "cost": spent,
@@ -102,7 +114,15 @@ def _values(column: Column, main: MetricContract) -> dict[Metric, dict[str, Any]
     }
 
 
-def _degradation(study: Study, column: Column, standings: Mapping[Metric, Standings]) -> dict[str, Any]:
+def _agreement(study: Study, column: Column, folder: Path, standings: Standings) -> Agreement | None:
+    if standings.patients < MINIMUM_PATIENTS:
+        return None
+    return agreement(folder / method_folder(column.degradation, ADVICE, 0 if study.folds else None), standings)
+
+
+def _degradation(
+    study: Study, column: Column, standings: Mapping[Metric, Standings], agreed: Agreement | None
+) -> dict[str, Any]:
     degradation = study.degradation(column.degradation)
     psnr = standings["psnr"]
     methods = {each.name: each for each in column.methods}
@@ -111,6 +131,7 @@ def _degradation(study: Study, column: Column, standings: Mapping[Metric, Standi
         "stated": degradation.label,
         "says": degradation.says,
         "favourite": FAVOURITES.get(column.degradation.name),
+        "advised": None if agreed is None else asdict(agreed),
         "reference": psnr.reference,
         "patients": psnr.patients,
         "slices": psnr.slices,
@@ -202,12 +223,3 @@ def _unfinished(study: Study, columns: Sequence[Column]) -> list[str]:
         if absent:
             sentences.append(f"{label}: without seed {', '.join(absent)}, which not all recipes have")
     return sentences
-
-
-def json_like(plain: Any) -> Any:
-    """As if written to JSON and read again: tuples become lists, NaN None."""
-    if isinstance(plain, dict):
-        return {key: json_like(value) for key, value in plain.items()}
-    if isinstance(plain, list | tuple):
-        return [json_like(value) for value in plain]
-    return None if isinstance(plain, float) and not np.isfinite(plain) else plain

@@ -32,6 +32,8 @@ def render_markdown(report: dict[str, Any]) -> str:
     lines += ["## What may be chance", "", *(f"- {each}" for each in words["chance"]), ""]
     if words["theory"]:
         lines += ["## What theory predicted", "", *(f"- {each}" for each in words["theory"]), ""]
+    if words["advised"]:
+        lines += ["## What the noise alone advises", "", *(f"- {each}" for each in words["advised"]), ""]
     if words["variants"]:
         lines += ["## The same recipe under other constants", "", "PSNR.", ""]
         lines += [*(f"- {each}" for each in words["variants"]), ""]

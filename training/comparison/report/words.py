@@ -3,6 +3,7 @@
     Standings by PSNR and SSIM --advice--> which recipe to take for this degradation
     all Standings -------------one_for_all, chance--> one recipe for all; which differences may be chance
     Judgements ----------------theory--> what was predicted and what came
+    Agreements ----------------advised--> what `clearslice advise` says of the noise alone, and what came
     Variations ----------------variants--> what other constants do to a recipe
 
 A difference is called real when `standings.Difference.real` says so; everything else "may be chance".
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from training.comparison.advised import Agreement
 from training.comparison.standings import Difference, Standing, Standings
 from training.comparison.statistics import MINIMUM_PATIENTS
 from training.comparison.theory import FAVOURITES, Judgement, Verdict
@@ -161,6 +163,32 @@ def theory(judgements: Sequence[Judgement], columns: Sequence[Standings]) -> lis
                 parts.append(f"{verdict} under {listed(texts)}")
         sentences.append(f"“{claim.says}”: {claim.reason} ({claim.source}): {'; '.join(parts)}.")
     return [*sentences, *_favourites(columns)]
+
+
+def advised(agreements: Mapping[str, Agreement]) -> list[str]:
+    """In how many degradations the advice names the best recipe or one tied with it; then each of the others.
+
+    Args:
+        agreements: label of the degradation -> what came of the advice.
+    """
+    ranked = {label: each for label, each in agreements.items() if each.outcome != "not ranked"}
+    if not ranked:
+        return []
+    best, tied = (sum(each.outcome == outcome for each in ranked.values()) for outcome in ("best", "tied"))
+    sentences = [
+        (
+            "clearslice advise, by theory and from the noise of the tune patients alone, names the best recipe or one"
+            f" that cannot be told from it under {best + tied} of {len(ranked)} degradations (the best itself: {best})."
+        )
+    ]
+    for label, each in agreements.items():
+        start = f"Under {label} it sees {each.family} noise and names {each.recipe}"
+        if each.outcome == "behind" and each.behind is not None:
+            distance = amount("psnr", each.behind, signed=False)
+            sentences.append(f"{start}, which is {distance} behind the best, and not by chance.")
+        elif each.outcome == "not ranked":
+            sentences.append(f"{start}, which is no row of this study.")
+    return sentences
 
 
 def variants(variations: Sequence[Variation]) -> list[str]:

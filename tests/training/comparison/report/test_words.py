@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.comparison.report.words import advice, amount, chance, listed, one_for_all, theory, variants
+from training.comparison.advised import Agreement
+from training.comparison.report.words import advice, advised, amount, chance, listed, one_for_all, theory, variants
 from training.comparison.standings import stand
 from training.comparison.theory import judge
 from training.comparison.variants import vary
@@ -27,6 +28,22 @@ TIE = {"l2": values(0.0, chance=0.4), "l1": values(0.05, chance=0.4), "huber": v
 
 def text(psnr, ssim=None, seconds=None) -> str:
     return " ".join(advice(psnr, ssim or psnr, seconds or {}))
+
+
+def test_advice_is_counted_and_where_it_failed_that_is_said():
+    outcomes = {
+        "gaussian": Agreement("gaussian", "l2", {}, "", "best", 0.0),
+        "laplace": Agreement("laplace", "l1", {}, "", "tied", 0.03),
+        "impulse": Agreement("impulse", "l1", {}, "", "behind", 1.2),
+        "poisson": Agreement("poisson", "l2", {}, "", "not ranked", None),
+    }
+    count, *others = advised(outcomes)
+    assert "under 2 of 3 degradations (the best itself: 1)" in count
+    assert others == [
+        "Under impulse it sees impulse noise and names l1, which is 1.20 dB behind the best, and not by chance.",
+        "Under poisson it sees poisson noise and names l2, which is no row of this study.",
+    ]
+    assert advised({}) == []
 
 
 def test_a_clear_winner_is_named_alone():
