@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 from imaging.phantom import trunk
 from imaging.series import CtSeries
-from training.datasets import patches
+from training.data.datasets import patches
+from training.data.pairs import PreparedSeries, prepare_series
+from training.data.prefetch import prefetched
+from training.data.sources import series_of_role
 from training.fit import FitSettings, compile_model
-from training.pairs import PreparedSeries, prepare_series
-from training.prefetch import prefetched
 from training.progress import silent
 from training.provenance import machine, processor
-from training.sources import series_of_role
 
 ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "docs" / "benchmarks" / "training.md"

@@ -8,9 +8,9 @@ from typing import Any
 
 from model_store.manifest import ManifestDraft
 from training.degradations import degradation_from_json
-from training.evaluate import Row
+from training.evaluation.evaluate import Row
+from training.evaluation.score_tables import render_markdown
 from training.recipes import RECIPES
-from training.score_tables import render_markdown
 from training.targets import Target
 
 AGAINST: dict[Target, str] = {
@@ -101,7 +101,7 @@ def _noise(noise: Mapping[str, Any]) -> str:
 
 
 def _source(features: Mapping[str, str]) -> str:
-    """In words, of a `training.features.FeatureSource` in JSON."""
+    """In words, of a `training.networks.features.FeatureSource` in JSON."""
     if features["network"] == "encoder":
         return "an encoder trained on the same series"
     return f"{Path(features['file']).name} {features['layer']}".strip() + f", sha256 {features['sha256'][:12]}"

@@ -48,12 +48,12 @@ from model_store.version import ModelVersion
 from training.card import render_card
 from training.domains import DOMAINS
 from training.errors import IncompatibleRun
-from training.evaluate import DEGRADED, INTERVAL_METHOD, Row
+from training.evaluation.evaluate import DEGRADED, INTERVAL_METHOD, Row
+from training.evaluation.image_scores import AGREEMENT, CONTRACTS
 from training.fit import FitSettings, finished_epochs, load_run
-from training.image_scores import AGREEMENT, CONTRACTS
+from training.networks.unet import UNIT_RANGE, build_unet, restored_only
 from training.provenance import revision, versions
 from training.recipes import parse_model_name
-from training.unet import UNIT_RANGE, build_unet, restored_only
 
 GOLDEN_SHAPE = (139, 173)
 """Odd and small: reaches the padding inside the graph, and weighs under 200 KB."""

@@ -16,7 +16,7 @@ A run is a folder:
 
 Epoch n draws its patches from a generator seeded with (seed, n), so a resumed run sees the same data as one that was
 never stopped. Keras only: the same loop runs on TensorFlow and on JAX, but for the recipe `adversarial`, whose step is
-in `training.adversary`.
+in `training.networks.adversary`.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ import keras
 import numpy as np
 from keras import ops
 
-from training.adversary import Adversary
-from training.datasets import check_fit_series, patches
+from training.data.datasets import check_fit_series, patches
+from training.data.pairs import PreparedSeries
+from training.data.prefetch import prefetched
 from training.degradations import DEGRADATIONS, Degradation, DoseRange, degradation_from_json
 from training.domains import DOMAINS
-from training.encoder import features_of
 from training.errors import IncompatibleRun, UnknownDegradation, UnknownSetting
-from training.features import FeatureSource
 from training.gradients import share_scores
+from training.networks.adversary import Adversary
+from training.networks.encoder import features_of
+from training.networks.features import FeatureSource
+from training.networks.unet import UNIT_RANGE, UNetConfig, build_unet
 from training.optimiser import build_optimiser
-from training.pairs import PreparedSeries
-from training.prefetch import prefetched
 from training.probes import choose_probes, score_probes
 from training.progress import Advance, silent
 from training.provenance import make_deterministic, record
 from training.recipes import Loss, Recipe, parse_model_name
 from training.run_files import same_as_before
 from training.tensorboard_log import TensorBoardLog
-from training.unet import UNIT_RANGE, UNetConfig, build_unet
 
 
 @dataclass(frozen=True)

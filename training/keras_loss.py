@@ -12,7 +12,7 @@ import keras
 
 from imaging.image import Unit
 from training.errors import UnknownRecipe, UnknownSetting, UnusableFeatures
-from training.features import parse_features, read_features
+from training.networks.features import parse_features, read_features
 from training.recipes import RECIPES
 
 
@@ -21,13 +21,14 @@ class RecipeLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras ships no typ
     """A recipe for any Keras model: `model.compile(loss=RecipeLoss("l1-ssim", data_range=1.0, low=0.0))`.
 
     Takes (N, H, W, 1) batches in the unit that the settings are meant for, and is saved and loaded with the model. A
-    recipe with several `outputs` needs a model with as many channels (`training.unet.AddSpread` makes them). The recipe
-    `adversarial` trains a second network, which a loss cannot hold: it raises on the first batch, naming what can.
+    recipe with several `outputs` needs a model with as many channels (`training.networks.unet.AddSpread` makes them).
+    The recipe `adversarial` trains a second network, which a loss cannot hold: it raises on the first batch, naming
+    what can.
 
     Args:
         recipe: its name, a key of `RECIPES`.
-        features: of the recipe `perceptual`, `FILE.npz` or `FILE.npz:LAYER` as `training.features` reads it. The file
-            is not saved with the model, and has to lie there when it is loaded.
+        features: of the recipe `perceptual`, `FILE.npz` or `FILE.npz:LAYER` as `training.networks.features` reads it.
+            The file is not saved with the model, and has to lie there when it is loaded.
         unit: of images for `features`: `HU` (batches in 1000 HU) or `relative` (0..1).
         reduction, name, dtype: as every Keras loss.
         settings: numbers that replace the recipe's own.
@@ -35,7 +36,7 @@ class RecipeLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras ships no typ
     Raises:
         UnknownRecipe: there is no such recipe.
         UnknownSetting: as `Recipe.with_settings`, or `features` for a recipe that takes none.
-        UnusableFeatures: as `training.features.read_features`.
+        UnusableFeatures: as `training.networks.features.read_features`.
     """
 
     def __init__(

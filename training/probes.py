@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from imaging.image import Unit
 from imaging.metrics import RELATIVE, SOFT_TISSUE, MetricContract, measure
-from training.datasets import evaluation_pairs
+from training.data.datasets import evaluation_pairs
+from training.data.pairs import Degrade, PreparedSeries
 from training.degradations import DoseProtocol, DoseRange
-from training.pairs import Degrade, PreparedSeries
 
 PROBE_SLICES = 6
 """Enough to see progress, few enough to cost seconds."""
@@ -47,7 +47,7 @@ class Probe:
 
 
 def restore_slice(model: keras.Model) -> Callable[[Picture], Picture]:
-    """The restorer of one image, (H, W) float32 to (H, W) float32, of any model of `training.unet.build_unet`."""
+    """The restorer of one image, (H, W) float32 each, of any model of `training.networks.unet.build_unet`."""
 
     def restore(image: Picture) -> Picture:
         restored: Picture = model.predict_on_batch(image[None, ..., None])[0, ..., 0]

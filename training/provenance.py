@@ -27,7 +27,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from training.pairs import PreparedSeries
+from training.data.pairs import PreparedSeries
 from training.run_files import write_json
 
 FILE = "provenance.json"

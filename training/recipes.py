@@ -50,10 +50,11 @@ class Recipe:
         settings: the numbers that `terms` takes, for CT (network's unit: 1.0 = 1000 HU).
         relative: those that differ for relative images (network's unit: 1.0 = white); None where the recipe makes no
             sense for them.
-        outputs: the channels that the network gives; the first is always `restored`. See `training.unet.build_unet`.
+        outputs: the channels that the network gives; the first is always `restored`. See
+            `training.networks.unet.build_unet`.
         target: what `fit` passes as the reference; see `training.targets`.
         needs: a network that its terms compare or judge by, bound with `with_network`: feature maps
-            (`training.features`), or a discriminator (`training.adversary`), which `fit` trains along.
+            (`training.networks.features`), or a discriminator (`training.networks.adversary`), which `fit` trains too.
         warning: what whoever uses such a model has to know; shown in the table and on the model card.
     """
 
@@ -190,8 +191,8 @@ RECIPES = {
             "perceptual",
             perceptual_terms,
             "texture, as far as a network sees it",
-            # A tenth of L2 for white noise, whatever the features (training.features). On tune patients, 300 steps: L2
-            # 33.21 dB; 0.1 33.24; 1 33.13 and -0.1 HU of bias; 5 32.98, -0.4 HU and faint checks in flat organs.
+            # A tenth of L2 for white noise, whatever the features (training.networks.features). On tune patients, 300
+            # steps: L2 33.21 dB; 0.1 33.24; 1 33.13 and -0.1 HU of bias; 5 32.98, -0.4 HU and faint checks in flat organs.
             {"feature_weight": 0.1},
             needs="features",
             warning="It was trained to look alike to a network as well as in HU: check the HU bias before measuring.",

@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from training.data.pairs import PreparedSeries
 from training.errors import IncompatibleRun
 from training.fit import Progress, fit, load_run
-from training.pairs import PreparedSeries
 from training.progress import Advance, silent
 from training.provenance import differences, read
 

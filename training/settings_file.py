@@ -31,10 +31,10 @@ from typing import Any
 from training.degradations import Degradation, DoseRange, parse_degradation
 from training.domains import Domain
 from training.errors import InvalidSettings
-from training.features import parse_features
 from training.fit import FitSettings
+from training.networks.features import parse_features
+from training.networks.unet import UNetConfig
 from training.recipes import parse_model_name
-from training.unet import UNetConfig
 
 Table = dict[str, Any]
 """Plain values as in the file: `loss`, `network` and `noise` are tables, `features` is text."""

@@ -24,7 +24,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.pairs import Degrade, PreparedSeries, Window
+from training.data.pairs import Degrade, PreparedSeries, Window
 
 Target = Literal["reference", "second", "halves"]
 """What a network is trained against: the reference, a second scan, or the other half of the views."""

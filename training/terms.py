@@ -83,7 +83,7 @@ def adversarial_terms(
     discriminator_rate: float,
     discriminator: Discriminator | None = None,
 ) -> dict[str, Any]:
-    del discriminator_rate  # of the discriminator's own steps (training.adversary)
+    del discriminator_rate  # of the discriminator's own steps (training.networks.adversary)
     if discriminator is None:
         raise MissingNetwork(
             "recipe adversarial trains a discriminator along, which a Keras loss cannot hold: use `clearslice train`;"

@@ -106,7 +106,7 @@ def advise(
         verification = None
         if verify:
             from training.advice.verify import Budget
-            from training.unet import UNetConfig
+            from training.networks.unet import UNetConfig
 
             budget = Budget(epochs=epochs, steps=steps, batch=batch, patch=patch, network=UNetConfig((24, 40, 56), 2))
             verification = _verify(images, profile, advice, domain, budget, references, runs, cache)
@@ -158,9 +158,9 @@ def _verify(
     from training.advice.advise import settings_for
     from training.advice.noise_families import imitation
     from training.advice.verify import Contender, hold_out, measured_pairs, median_noise, verify
+    from training.data.sources import series_of_role
     from training.degradations import prepare_degradation
     from training.errors import UnverifiableAdvice
-    from training.sources import series_of_role
 
     with stage_bars() as advance:
         if images.clean is not None:

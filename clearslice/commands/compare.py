@@ -147,9 +147,9 @@ def _work(
     from training.comparison.compare import take as take_run
     from training.comparison.folds import deal, keep_data
     from training.comparison.study import keep_study
-    from training.datasets import Role
-    from training.pairs import PreparedSeries
-    from training.sources import series_of_role
+    from training.data.datasets import Role
+    from training.data.pairs import PreparedSeries
+    from training.data.sources import series_of_role
 
     cells = len(list(whole.cells()))
     ERRORS.print(f"{folder}: {cells} cells, {len(missing(whole, folder))} of them still to train")

@@ -14,9 +14,9 @@ from clearslice.commands.terminal import ERRORS, expected_errors, quiet_tensorfl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from training.data.pairs import StatedDegrade
     from training.domains import Domain
-    from training.evaluate import Restore
-    from training.pairs import StatedDegrade
+    from training.evaluation.evaluate import Restore
 
 EVALUATION = "evaluation.json"
 
@@ -72,14 +72,14 @@ def evaluate(
     from training.errors import NoTrainingData, TrainingError
 
     with expected_errors(TrainingError, ImagingError, ModelStoreError, OSError):
-        from training.datasets import check_roles
+        from training.data.datasets import check_roles
+        from training.data.sources import series_of_role
         from training.degradations import prepare_degradation
-        from training.differences import render_differences
-        from training.evaluate import evaluate as evaluate_methods
-        from training.evaluate import summarise, to_json
+        from training.evaluation.differences import render_differences
+        from training.evaluation.evaluate import evaluate as evaluate_methods
+        from training.evaluation.evaluate import summarise, to_json
+        from training.evaluation.score_tables import render_markdown, render_more_metrics
         from training.run_files import write_json, write_text
-        from training.score_tables import render_markdown, render_more_metrics
-        from training.sources import series_of_role
 
         methods: dict[str, Restore] = {}
         folders = []

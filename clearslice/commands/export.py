@@ -36,7 +36,7 @@ def export(
 
     with expected_errors(TrainingError, ModelStoreError, OSError, tomllib.TOMLDecodeError):
         opened = open_store(store)
-        from training.evaluate import rows_from_json
+        from training.evaluation.evaluate import rows_from_json
         from training.export import Credit
         from training.export import export as publish
 

@@ -15,9 +15,9 @@ import typer
 from clearslice.commands.terminal import ERRORS
 
 if TYPE_CHECKING:
+    from training.data.pairs import PreparedSeries
     from training.domains import Domain
     from training.fit import FitSettings
-    from training.pairs import PreparedSeries
 
 CACHE = Path("runs/cache")
 
@@ -122,9 +122,9 @@ def training_series(
     settings: FitSettings, domain: Domain, data: Path | None, cache: Path, advance: Callable[[str, int, int], None]
 ) -> tuple[list[PreparedSeries], list[PreparedSeries]]:
     """The series to fit and to tune on, checked, with what their degradation needs."""
-    from training.datasets import check_roles
+    from training.data.datasets import check_roles
+    from training.data.sources import series_of_role
     from training.degradations import prepare_degradation
-    from training.sources import series_of_role
 
     fit, tune = (
         series_of_role(domain, data, role, cache, progress=advance, notice=ERRORS.print) for role in ("fit", "tune")

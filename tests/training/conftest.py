@@ -17,7 +17,7 @@ import pytest
 
 from imaging.phantom import trunk
 from imaging.series import CtSeries
-from training.pairs import PreparedSeries, prepare_series
+from training.data.pairs import PreparedSeries, prepare_series
 
 SIDE = 96
 SPACING = (3.0, 3.0)
@@ -63,7 +63,7 @@ def on_jax() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two stages for CT, untrained, in the format of `training.encoder`."""
+    """Two stages for CT, untrained, in the format of `training.networks.encoder`."""
     rng = np.random.default_rng(0)
     file = tmp_path_factory.mktemp("features") / "encoder.npz"
     arrays = {"views": np.array([(-1.024, 3.071), (-0.16, 0.24)])}

@@ -3,8 +3,8 @@ from __future__ import annotations
 from model_store.manifest import Signature, TrainingData
 from training.card import render_card
 from training.degradations import parse_degradation
-from training.features import FeatureSource
 from training.fit import FitSettings
+from training.networks.features import FeatureSource
 
 SETTINGS = FitSettings(model="ct-l2", epochs=3, steps=200, batch=16, patch=64, seed=7)
 

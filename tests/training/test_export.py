@@ -13,11 +13,11 @@ from model_store.store import ModelStore
 from training import export as module
 from training.degradations import DoseProtocol, parse_degradation
 from training.errors import IncompatibleRun
-from training.evaluate import evaluate, summarise
+from training.evaluation.evaluate import evaluate, summarise
 from training.export import Credit, export, golden_image
 from training.fit import FitSettings, fit, load_run
+from training.networks.unet import UNetConfig, build_unet
 from training.recipes import RECIPES
-from training.unet import UNetConfig, build_unet
 
 # the network that ships, hardly trained: what is proven here is the way out, not the restoring
 SETTINGS = FitSettings(model="ct-l2", epochs=1, steps=4, batch=2, patch=32, learning_rate=3e-3)

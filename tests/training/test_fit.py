@@ -11,17 +11,17 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training import fit as module
-from training.datasets import patches
-from training.dead_leaves import dead_leaves
+from training.data.datasets import patches
+from training.data.dead_leaves import dead_leaves
+from training.data.pictures import picture_series
 from training.degradations import DoseRange, parse_degradation
-from training.encoder import EncoderSettings
 from training.errors import IncompatibleRun, NoTrainingData, UnknownDegradation, UnknownSetting
-from training.features import FeatureSource, parse_features
 from training.fit import FitSettings, fit, load_run
 from training.losses.pixelwise import l2
-from training.pictures import picture_series
+from training.networks.encoder import EncoderSettings
+from training.networks.features import FeatureSource, parse_features
+from training.networks.unet import UNetConfig
 from training.recipes import RECIPES
-from training.unet import UNetConfig
 
 TINY = FitSettings(
     model="ct-l2", epochs=3, steps=3, batch=2, patch=32, network=UNetConfig((4, 6), 1), noise=DoseRange()
@@ -133,8 +133,8 @@ def _fit_elsewhere(settings, fit_series, tune_series, run, environment):
 import keras, numpy as np
 from pathlib import Path
 from training.fit import FitSettings, fit
-from training.pairs import PreparedSeries
-from training.unit_noise import UnitNoise
+from training.data.pairs import PreparedSeries
+from training.data.unit_noise import UnitNoise
 assert keras.backend.backend() == {environment.get("KERAS_BACKEND", "tensorflow")!r}
 fit(FitSettings.from_json({settings.to_json()!r}), [{fit_series}], [{tune_series}], Path({str(run)!r}))
 """
@@ -261,7 +261,9 @@ def test_a_perceptual_run_takes_the_features_of_a_file(prepared, tiny_encoder, t
 
 
 def test_a_perceptual_run_makes_an_encoder_of_its_own_series_and_keeps_it(prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.encoder.EncoderSettings", lambda: EncoderSettings((4,), steps=2, batch=1, patch=16))
+    monkeypatch.setattr(
+        "training.networks.encoder.EncoderSettings", lambda: EncoderSettings((4,), steps=2, batch=1, patch=16)
+    )
     settings = replace(TINY, model="ct-perceptual", epochs=1)
     assert settings.features == FeatureSource()
     told = []

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from training.errors import UnknownSetting, UnusableFeatures
-from training.features import read_features
 from training.keras_loss import RecipeLoss
 from training.losses.perceptual import feature_distance
 from training.losses.pixelwise import l2
+from training.networks.features import read_features
 
 RNG = np.random.default_rng(0)
 REFERENCE, RESTORED = (RNG.normal(0, 0.1, (2, 16, 16, 1)).astype(np.float32) for _ in range(2))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.features import read_features
 from training.keras_loss import RecipeLoss
+from training.networks.features import read_features
+from training.networks.unet import AddSpread
 from training.recipes import RECIPES
-from training.unet import AddSpread
 
 EVERY = pytest.mark.parametrize("recipe", RECIPES, indirect=True)
 AS_KERAS_LOSS = pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "adversarial"], indirect=True)
@@ -185,7 +185,7 @@ def test_another_backend_gives_the_same_values(on_jax, tiny_encoder, tmp_path):
     np.savez(tmp_path / "images.npz", reference=reference, **answers)
     code = (
         "import numpy as np, keras; from pathlib import Path; from training.recipes import RECIPES;"
-        "from training.features import read_features; assert keras.backend.backend() == 'jax';"
+        "from training.networks.features import read_features; assert keras.backend.backend() == 'jax';"
         f"a = np.load({str(tmp_path / 'images.npz')!r}); f = read_features(Path({str(tiny_encoder)!r}), 'HU');"
         "recipes = [r.with_network(f) if r.needs else r for r in RECIPES.values() if r.needs != 'discriminator'];"
         "print(*(value for r in recipes for value in np.asarray(r.loss(a['reference'], a[r.name]))))"

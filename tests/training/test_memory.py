@@ -4,7 +4,7 @@ import gc
 
 from training.fit import FitSettings, fit
 from training.memory import forget_models
-from training.unet import UNetConfig
+from training.networks.unet import UNetConfig
 
 TINY = FitSettings(model="ct-l1-ssim", epochs=1, steps=1, batch=2, patch=32, network=UNetConfig((4, 6), 1))
 

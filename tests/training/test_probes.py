@@ -10,8 +10,8 @@ from scipy import stats
 from imaging.metrics import SOFT_TISSUE
 from training.degradations import DoseProtocol, DoseRange, parse_degradation
 from training.fit import FitSettings, fit, load_run
+from training.networks.unet import UNetConfig, build_unet
 from training.probes import choose_probes, interval_scores, restore_slice, score_probes
-from training.unet import UNetConfig, build_unet
 
 TINY = FitSettings(model="ct-l2", epochs=1, steps=3, batch=2, patch=32, network=UNetConfig((4, 6), 1))
 SIGMA, INTERVAL = ("restored", "sigma"), ("restored", "lower", "upper")

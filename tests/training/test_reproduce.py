@@ -7,8 +7,8 @@ import pytest
 
 from training.errors import IncompatibleRun
 from training.fit import FitSettings, fit
+from training.networks.unet import UNetConfig
 from training.reproduce import reproduce, source_of
-from training.unet import UNetConfig
 
 TINY = FitSettings(model="ct-l2", epochs=3, steps=2, batch=2, patch=32, network=UNetConfig((4, 6), 1))
 

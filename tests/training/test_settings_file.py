@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from training.degradations import DEGRADATIONS, DoseRange, parse_degradation
 from training.errors import InvalidSettings, UnknownDegradation, UnknownSetting
 from training.fit import FitSettings
+from training.networks.unet import UNetConfig
 from training.recipes import RECIPES
 from training.settings_file import read_settings, render_settings, settings_from
-from training.unet import UNetConfig
 
 WHOLE = """
 epochs = 3

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from training.datasets import patches
+from training.data.datasets import patches
 from training.degradations import DoseProtocol, DoseRange, parse_degradation
 from training.targets import DrawsLevel, training_pair
 

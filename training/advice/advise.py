@@ -27,7 +27,7 @@ HUBER_EFFICIENCY = 1.345
 """Deviations: Huber's loss is then 95 % as good as L2 under Gaussian noise (Huber 1964)."""
 
 NETWORK_UNIT: dict[Unit, float] = {"HU": 1000.0, "relative": 1.0}
-"""What 1.0 is in settings: the scale of `training.unet.UNIT_RANGE`, which cannot be read without loading TensorFlow."""
+"""What 1.0 is in settings: the scale of `training.networks.unet.UNIT_RANGE`, which to read would load TensorFlow."""
 
 _BIASED = 0.05  # of the level: a smaller mean is lost beside the noise
 _VARIES = 0.2  # standard deviation of the level over its mean, above which one level does not serve the image

@@ -31,7 +31,8 @@ NOISY, CLEAN, SECOND = "noisy", "clean", "second"
 """The folders: degraded images, references, and other noisy images of the same places."""
 
 NOISY_RANGE = (-1.0, 2.0)
-"""Of relative floats: noise that nobody clipped reaches beyond 0..1; a network sees as much (`training.unet.SEEN`)."""
+"""Of relative floats: noise that nobody clipped reaches beyond 0..1; a network sees as much
+(`training.networks.unet.SEEN`)."""
 
 LIMITS = Limits(max_bytes=1 << 30, max_pixels=1 << 26, max_frames=1 << 12)
 """Of one file; the user's own, so only a guard against nonsense."""

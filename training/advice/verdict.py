@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from training.comparison.statistics import MINIMUM_PATIENTS
-from training.evaluate import bootstrap
+from training.evaluation.evaluate import bootstrap
 
 Verdict = Literal["right", "within the interval", "wrong"]
 

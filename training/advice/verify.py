@@ -23,15 +23,15 @@ from imaging.image import Unit
 from imaging.metrics import psnr
 from training.advice.noisy_images import NoisyImages
 from training.advice.verdict import UNTREATED, Verification, compare, judge
-from training.datasets import evaluation_pairs
+from training.data.datasets import evaluation_pairs
+from training.data.pairs import PreparedSeries, Window
 from training.degradations import Degradation
 from training.domains import Domain
 from training.errors import UnverifiableAdvice
 from training.fit import FitSettings, Progress, fit
-from training.pairs import PreparedSeries, Window
+from training.networks.unet import UNetConfig
 from training.probes import CONTRACTS, restore_slice
 from training.progress import Advance, silent
-from training.unet import UNetConfig
 
 HELD_OUT = 0.3
 """Share of the sources that no training sees, at least one."""

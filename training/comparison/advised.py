@@ -19,7 +19,7 @@ from training.advice.advise import advise
 from training.advice.report import to_json
 from training.comparison.standings import Standings
 from training.domains import DOMAINS, Domain
-from training.image_scores import Picture
+from training.evaluation.image_scores import Picture
 from training.run_files import write_json
 
 FILE = "advice.json"

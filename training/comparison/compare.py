@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 
-from training.baselines import BASELINES, tune
 from training.claims import Claim
 from training.comparison.advised import is_advised, keep_advice
 from training.comparison.cells import cost_of, is_trained, missing, train_cell
@@ -47,8 +46,9 @@ from training.comparison.study import Cell, Choice, Study
 from training.degradations import prepare_degradation
 from training.domains import DOMAINS
 from training.errors import IncompatibleRun, InvalidStudy
+from training.evaluation.baselines import BASELINES, tune
+from training.evaluation.image_scores import Picture
 from training.fit import Progress, load_run
-from training.image_scores import Picture
 from training.memory import forget_models
 from training.probes import restore_slice
 from training.progress import Advance, Notice, silent

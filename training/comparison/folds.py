@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.comparison.study import Study
-from training.datasets import Role, check_roles
+from training.data.datasets import Role, check_roles
+from training.data.pairs import PreparedSeries
 from training.errors import IncompatibleRun, InvalidStudy
 from training.fit import describe
-from training.pairs import PreparedSeries
 from training.run_files import write_json
 
 DATA = "data.json"

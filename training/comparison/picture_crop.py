@@ -16,11 +16,11 @@ from imaging.image import Unit
 from imaging.phantom import trunk
 from imaging.sample import SHAPE, SPACING, THICKNESS_MM
 from imaging.series import CtSeries
-from training.dead_leaves import dead_leaves
+from training.data.dead_leaves import dead_leaves
+from training.data.pairs import PreparedSeries, prepare_series
 from training.degradations import Degradation, prepare_degradation
 from training.degradations.low_dose import TYPICAL_NOISE_HU
-from training.image_scores import Picture
-from training.pairs import PreparedSeries, prepare_series
+from training.evaluation.image_scores import Picture
 from training.progress import Advance, silent
 
 NAME = "picture-phantom"

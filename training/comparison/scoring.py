@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from training.comparison.picture_crop import CropPair, crop_pair, picture_series
+from training.data.pairs import PreparedSeries
 from training.degradations import Degradation, prepare_degradation
 from training.domains import DOMAINS
-from training.image_scores import Picture, Reference, score_against, scores
-from training.pairs import PreparedSeries
-from training.phantom_tests import DegradedPhantom, degrade_phantom, measure_restorer, phantom_series
+from training.evaluation.image_scores import Picture, Reference, score_against, scores
+from training.evaluation.phantom_tests import DegradedPhantom, degrade_phantom, measure_restorer, phantom_series
 from training.progress import Advance, silent
 from training.run_files import json_like, write_json
 

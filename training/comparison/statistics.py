@@ -10,8 +10,8 @@ trained models, and reports show the spread between seeds beside it.
 
 Why two corrections: Holm's is for a family of comparisons that was fixed before anyone saw the scores, such as each
 recipe against L2. The best recipe is chosen by the scores; Holm over "best against each other one" would then find a
-difference among 11 equal recipes in 11 % of studies rather than 5 % (simulated; `tests/training/test_statistics.py`).
-`all_pairs` does not depend on which one is looked at.
+difference among 11 equal recipes in 11 % of studies rather than 5 % (simulated;
+`tests/training/comparison/test_statistics.py`). `all_pairs` does not depend on which one is looked at.
 
 Sources: Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8 (hierarchical bootstrap); Fisher,
 The Design of Experiments, 1935, section 21 (sign flips); Holm, Scand J Statist 1979; 6:65-70; Westfall & Young,

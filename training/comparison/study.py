@@ -22,9 +22,9 @@ from training.degradations import Degradation, parse_degradation
 from training.domains import DOMAINS, Domain
 from training.errors import IncompatibleRun, InvalidStudy
 from training.fit import FitSettings
+from training.networks.unet import UNetConfig
 from training.recipes import Recipe, parse_model_name
 from training.run_files import write_json
-from training.unet import UNetConfig
 
 STUDY = "study.json"
 

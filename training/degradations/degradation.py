@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.sparse_views import ALL_VIEWS, OFFSETS
+from training.data.pairs import Degrade, PreparedSeries, Repeats, Window, evaluation_rng
 from training.domains import DOMAINS, Domain
 from training.errors import ImpossibleSetting, UnknownSetting
-from training.pairs import Degrade, PreparedSeries, Repeats, Window, evaluation_rng
 from training.progress import Advance, silent
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.low_dose import KERNELS, RAMP, SOFT, Kernel, photons_for_noise
+from training.data.pairs import PreparedSeries, Window, evaluation_rng
+from training.data.unit_noise import DRAWS, UnitNoise
 from training.errors import UnsuitableSeries
-from training.pairs import PreparedSeries, Window, evaluation_rng
-from training.unit_noise import DRAWS, UnitNoise
 
 TYPICAL_NOISE_HU = 12.0
 """For series without soft tissue to measure: a usual noise level of a full-dose body scan."""
@@ -205,6 +205,6 @@ def add_mixed(
 
 
 def _direction(rng: np.random.Generator, length: float = 1.0) -> NDArray[np.float64]:
-    """Random weights on a circle, for mixing draws: see `training.unit_noise.DRAWS`."""
+    """Random weights on a circle, for mixing draws: see `training.data.unit_noise.DRAWS`."""
     weights = rng.standard_normal(DRAWS)
     return np.asarray(weights * (length / np.linalg.norm(weights)))

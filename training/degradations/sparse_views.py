@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.sparse_views import OFFSETS, sparse_view_artefacts
+from training.data.pairs import PreparedSeries, Window
 from training.errors import UnsuitableSeries
-from training.pairs import PreparedSeries, Window
 from training.progress import Advance, silent
 
 _SLICES_AT_ONCE = 8  # they share the look-ups of the projector, at 50 MB of memory each for 512 x 512 pixels

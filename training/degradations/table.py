@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.low_dose import RAMP, SOFT
+from training.data.pairs import PreparedSeries, Window
 from training.degradations.degradation import Degradation
 from training.degradations.low_dose import DoseProtocol
 from training.degradations.pixelwise import contaminated, gaussian, impulse, laplace, poisson, poisson_gaussian
 from training.degradations.sparse_views import SparseViews
 from training.domains import DOMAINS, Domain
 from training.errors import UnknownDegradation
-from training.pairs import PreparedSeries, Window
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Pixelwise:
 
 
 _CT_SCALE = (-1024.0, 3071.0)
-"""HU that 12 bits hold, all that a network sees (`training.unet.SEEN`): noise below them, in air, could not be
+"""HU that 12 bits hold, all that a network sees (`training.networks.unet.SEEN`): noise below them, in air, could not be
 removed, and would be much of the squared error that training sees. So in air, and only there, white noise has a mean
 above zero."""
 

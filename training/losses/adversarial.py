@@ -5,7 +5,7 @@
 
 One score for each of h x w overlapping patches; 1 says real, 0 restored. Mao et al., "Least squares generative
 adversarial networks", ICCV 2017, equation 9; scores per patch: Isola et al., "Image-to-image translation with
-conditional adversarial networks", CVPR 2017. The discriminator is in `training.adversary`.
+conditional adversarial networks", CVPR 2017. The discriminator is in `training.networks.adversary`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Conventions as in `training.losses.pixelwise`. Johnson, Alahi, Fei-Fei, "Perceptual losses for real-time style transfer
 and super-resolution", ECCV 2016; for low-dose CT: Yang et al., "Low-dose CT image denoising using a generative
 adversarial network with Wasserstein distance and perceptual loss", IEEE Transactions on Medical Imaging 37 (6), 2018.
-The networks, and what makes their distances comparable, are in `training.features`.
+The networks, and what makes their distances comparable, are in `training.networks.features`.
 """
 
 from __future__ import annotations

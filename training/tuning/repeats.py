@@ -26,11 +26,11 @@ from imaging.metrics import measure
 from training.claims import Claim
 from training.comparison.statistics import DRAWS, joint_bootstrap
 from training.comparison.statistics import interval as percentiles
-from training.datasets import evaluation_pairs
-from training.evaluate import Interval
+from training.data.datasets import evaluation_pairs
+from training.data.pairs import PreparedSeries
+from training.evaluation.evaluate import Interval
+from training.evaluation.image_scores import CONTRACTS, Picture
 from training.fit import FitSettings, Progress, fit
-from training.image_scores import CONTRACTS, Picture
-from training.pairs import PreparedSeries
 from training.probes import evaluated_degradation, restore_slice
 from training.progress import Advance, silent
 from training.run_files import write_json

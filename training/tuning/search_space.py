@@ -17,8 +17,8 @@ from typing import Any
 from training.domains import DOMAINS
 from training.errors import InvalidSettings
 from training.fit import FitSettings
+from training.networks.unet import UNIT_RANGE
 from training.recipes import Recipe, parse_model_name
-from training.unet import UNIT_RANGE
 
 LEARNING_RATE = "learning_rate"
 """Name of Adam's peak learning rate among the searched numbers."""

@@ -34,10 +34,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from training.claims import Claim
+from training.data.pairs import PreparedSeries
 from training.errors import IncompatibleRun, NoTrainingData
 from training.fit import Progress, describe, fit
 from training.memory import forget_models
-from training.pairs import PreparedSeries
 from training.progress import Advance, Notice, silent
 from training.run_files import same_as_before
 from training.tuning.search_space import TuneSettings

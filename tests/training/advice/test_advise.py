@@ -9,8 +9,8 @@ from imaging.noise.pairs import profile_from_pairs
 from training.advice.advise import NETWORK_UNIT, RULES, Winner, advise, settings_for
 from training.advice.noise_families import Family
 from training.comparison.theory import FAVOURITES
+from training.networks.unet import UNIT_RANGE
 from training.recipes import RECIPES
-from training.unet import UNIT_RANGE
 
 CLEAN = np.full((96, 96), 40, np.float32) + np.linspace(0, 20, 96, dtype=np.float32)
 

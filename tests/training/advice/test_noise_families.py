@@ -10,10 +10,10 @@ from imaging.noise.blind import profile_from_noisy
 from imaging.noise.pairs import profile_from_pairs
 from imaging.phantom import trunk
 from training.advice.noise_families import imitation, recognise
-from training.datasets import evaluation_pairs
+from training.data.datasets import evaluation_pairs
+from training.data.pairs import prepare_series
+from training.data.pictures import package_pictures
 from training.degradations import DEGRADATIONS, parse_degradation
-from training.pairs import prepare_series
-from training.pictures import package_pictures
 
 SIDE, SPACING, SLICES = 320, (1.2, 1.2), 2
 

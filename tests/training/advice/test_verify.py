@@ -6,10 +6,10 @@ import pytest
 from training.advice.noisy_images import NoisyImages
 from training.advice.verdict import UNTREATED
 from training.advice.verify import Budget, Contender, _scored_pairs, hold_out, measured_pairs, median_noise, verify
+from training.data.pictures import picture_series
 from training.degradations import parse_degradation
 from training.errors import UnverifiableAdvice
-from training.pictures import picture_series
-from training.unet import UNetConfig
+from training.networks.unet import UNetConfig
 
 TINY = Budget(epochs=1, steps=2, batch=2, patch=16, network=UNetConfig((4, 4), 1), precision="float32")
 

@@ -7,7 +7,7 @@ import pytest
 
 from training.comparison.advised import agreement, is_advised, keep_advice
 from training.comparison.standings import stand
-from training.dead_leaves import dead_leaves
+from training.data.dead_leaves import dead_leaves
 
 TERMS = {"tune": ["t0"]}
 

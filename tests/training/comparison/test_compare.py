@@ -11,7 +11,6 @@ from functools import partial
 import numpy as np
 import pytest
 
-from training.baselines import BASELINES
 from training.claims import Claim
 from training.comparison.cells import cost_of, missing
 from training.comparison.compare import compare, take
@@ -19,12 +18,13 @@ from training.comparison.folds import deal, keep_data
 from training.comparison.report.write import write_report
 from training.comparison.scoring import choose, degraded_slice
 from training.comparison.study import Budget, Choice, Study, keep_study
-from training.dead_leaves import dead_leaves
+from training.data.dead_leaves import dead_leaves
+from training.data.pictures import picture_series
 from training.errors import IncompatibleRun, InvalidStudy
+from training.evaluation.baselines import BASELINES
+from training.evaluation.image_scores import CONTRACTS
+from training.evaluation.phantom_tests import phantom_series
 from training.fit import load_run
-from training.image_scores import CONTRACTS
-from training.phantom_tests import phantom_series
-from training.pictures import picture_series
 from training.probes import restore_slice
 
 ASKED = Study(

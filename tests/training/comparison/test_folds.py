@@ -5,8 +5,8 @@ import pytest
 
 from training.comparison.folds import deal, keep_data
 from training.comparison.study import Choice, Study
+from training.data.pictures import picture_series
 from training.errors import IncompatibleRun, InvalidStudy, NoTrainingData
-from training.pictures import picture_series
 
 
 def patients(*counts: int, start: str = "p"):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from imaging.low_dose import KERNELS, RAMP, SOFT, added_noise, calibrate, line_integrals, noise_basis, noise_region
-from training.datasets import evaluation_pairs
+from training.data.datasets import evaluation_pairs
+from training.data.pairs import Repeats
+from training.data.unit_noise import DRAWS
 from training.degradations import DoseProtocol, DoseRange, standard_protocols
-from training.pairs import Repeats
-from training.unit_noise import DRAWS
 
 WHOLE = (0, slice(0, 96), slice(0, 96))
 

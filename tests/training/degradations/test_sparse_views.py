@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from imaging.sparse_views import OFFSETS, sparse_view_artefacts
-from training.datasets import evaluation_pairs
+from training.data.datasets import evaluation_pairs
+from training.data.pairs import prepare_series
 from training.degradations import parse_degradation, prepare_degradation, sparse_views
 from training.degradations.sparse_views import SparseViews
 from training.errors import UnsuitableSeries
-from training.pairs import prepare_series
 
 WHOLE = (1, slice(0, 96), slice(0, 96))
 

@@ -5,7 +5,9 @@ import pickle
 import numpy as np
 import pytest
 
-from training.datasets import evaluation_pairs
+from training.data.datasets import evaluation_pairs
+from training.data.pairs import Repeats
+from training.data.pictures import picture_series
 from training.degradations import (
     DEGRADATIONS,
     DoseProtocol,
@@ -17,8 +19,6 @@ from training.degradations import (
 from training.degradations.degradation import SETTINGS
 from training.domains import DOMAINS
 from training.errors import ImpossibleSetting, UnknownDegradation, UnknownSetting, UnsuitableSeries
-from training.pairs import Repeats
-from training.pictures import picture_series
 
 ROWS = [row for rows in DEGRADATIONS.values() for row in rows.values()]
 EVERY = pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.domain}-{row.name}")

@@ -9,14 +9,14 @@ import pytest
 
 from imaging.metrics import SOFT_TISSUE, psnr
 from training.claims import Claim
-from training.datasets import evaluation_pairs
+from training.data.datasets import evaluation_pairs
 from training.degradations import DoseProtocol
 from training.fit import FitSettings, fit
+from training.networks.unet import UNetConfig
 from training.probes import restore_slice
 from training.tuning.repeats import Arm, Gain, gain, patient_mean, repeat
 from training.tuning.search_space import TuneSettings
 from training.tuning.trials import Search
-from training.unet import UNetConfig
 
 FIT = FitSettings("ct-huber", epochs=1, steps=2, batch=2, patch=32, network=UNetConfig((4, 6), 1))
 

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 
 from training.errors import IncompatibleRun, NoTrainingData
 from training.fit import FitSettings, Progress
+from training.networks.unet import UNetConfig
 from training.tuning import trials as module
 from training.tuning.search_space import TuneSettings
 from training.tuning.trials import AGAIN, POINT, Search, best_trial, describe_trial, run_trials
-from training.unet import UNetConfig
 
 FIT = FitSettings("ct-huber", epochs=3, steps=2, batch=2, patch=32, network=UNetConfig((4, 6), 1))
 

@@ -26,7 +26,7 @@ from training.comparison.theory import FAVOURITES, Judgement, Metric, judge
 from training.comparison.variants import Variation, vary
 from training.domains import DOMAINS
 from training.errors import InvalidStudy
-from training.image_scores import CONTRACTS
+from training.evaluation.image_scores import CONTRACTS
 from training.run_files import json_like
 
 QUESTION = "Which loss suits which noise?"

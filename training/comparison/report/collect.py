@@ -38,7 +38,7 @@ class Method:
         tuned: a baseline with its parameter, such as `Gaussian (0.7 px)`, one for each fold.
         patients: of each slice, in the order of `values`.
         values: (metric, contract) -> (seeds, slices) float64; NaN where a metric is not defined on a slice.
-        phantom: of the first seed and fold, as `training.phantom_tests.PhantomResult.to_json`.
+        phantom: of the first seed and fold, as `training.evaluation.phantom_tests.PhantomResult.to_json`.
         milliseconds: a slice.
         crop: file of the restored picture, of the first seed and fold.
     """

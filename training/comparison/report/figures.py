@@ -16,7 +16,7 @@ from PIL import Image
 
 from imaging.image import Unit
 from imaging.metrics import MetricContract
-from training.image_scores import Picture
+from training.evaluation.image_scores import Picture
 from training.svg import svg
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def curves(methods: Mapping[str, Mapping[str, Any]], unit: Unit, *, salt: str) -
     """Noise power spectrum and transfer at high and at low contrast of every method, as an SVG element.
 
     Args:
-        methods: name -> `training.phantom_tests.PhantomResult.to_json`.
+        methods: name -> `training.evaluation.phantom_tests.PhantomResult.to_json`.
         unit: of the images.
         salt: makes the element's ids its own in a page with several.
     """

@@ -18,7 +18,7 @@ from training.comparison.report.tables import (
     ranking_table,
 )
 from training.comparison.report.terms import budget_text, data_text, statistics_text
-from training.image_scores import CONTRACTS, Picture
+from training.evaluation.image_scores import CONTRACTS, Picture
 
 TEMPLATE = "page.html.j2"
 

@@ -13,7 +13,7 @@ from training.comparison.report.markdown import render_markdown
 from training.comparison.report.page import render_page
 from training.comparison.study import Study
 from training.domains import DOMAINS
-from training.image_scores import Picture
+from training.evaluation.image_scores import Picture
 from training.run_files import write_json, write_text
 
 

@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from training.domains import DOMAINS
-from training.image_scores import CONTRACTS
+from training.evaluation.image_scores import CONTRACTS
 from training.recipes import parse_model_name
 from training.tuning.repeats import INTERVAL_METHOD, METRICS, Arm, SliceScores, gain, patient_mean
 from training.tuning.report.words import AT_BEST_RATE, words
