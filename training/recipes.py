@@ -192,7 +192,8 @@ RECIPES = {
             perceptual_terms,
             "texture, as far as a network sees it",
             # A tenth of L2 for white noise, whatever the features (training.networks.features). On tune patients, 300
-            # steps: L2 33.21 dB; 0.1 33.24; 1 33.13 and -0.1 HU of bias; 5 32.98, -0.4 HU and faint checks in flat organs.
+            # steps: L2 33.21 dB; 0.1 33.24; 1 33.13 and -0.1 HU of bias; 5 32.98, -0.4 HU and faint checks in flat
+            # organs.
             {"feature_weight": 0.1},
             needs="features",
             warning="It was trained to look alike to a network as well as in HU: check the HU bias before measuring.",
