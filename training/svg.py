@@ -55,5 +55,6 @@ def _inline(text: str) -> str:
     element = re.sub(r' xmlns:xlink="[^"]*"', "", element).replace("xlink:href", "href")
     element = re.sub(r' xmlns="[^"]*"', "", element)  # HTML knows what svg is
     element = re.sub(r' width="[^"]*pt" height="[^"]*pt"', ' role="img"', element, count=1)
+    element = re.sub(r" font-family: [^;]*;", "", element)  # the page's own
     element = re.sub(r"(\d+\.\d{2})\d+", r"\1", element)
     return element.replace(_INK, "currentColor")

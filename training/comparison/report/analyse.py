@@ -153,7 +153,7 @@ def _method(method: Method, standings: Mapping[Metric, Standing]) -> dict[str, A
         "tuned": list(method.tuned),
         "standing": {metric: _standing(each) for metric, each in standings.items()},
         "means": [[*key, mean] for key in method.values if (mean := _mean(method, key)) is not None],
-        "phantom": method.phantom,
+        "phantom": _rounded(method.phantom),
         "slice_milliseconds": method.milliseconds,
     }
 
@@ -176,6 +176,15 @@ def _with_real(of: Judgement | Variation) -> dict[str, Any]:
     plain["difference"]["real"] = of.difference.real
     found: dict[str, Any] = json_like(plain)
     return found
+
+
+def _rounded(plain: Any) -> Any:
+    """Plain values with five digits of each number: curves are most of a report, and nobody sees a sixth."""
+    if isinstance(plain, dict):
+        return {key: _rounded(value) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [_rounded(value) for value in plain]
+    return float(f"{plain:.5g}") if isinstance(plain, float) else plain
 
 
 def _mean(method: Method, key: tuple[str, str]) -> float | None:

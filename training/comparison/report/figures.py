@@ -1,7 +1,7 @@
-"""Figures: curves as SVG that takes the page's colours, crops as small PNG files; both as text to put into a page.
+"""Figures: curves as SVG that takes the page's colours, crops as small WebP files; both as text to put into a page.
 
 phantom results --matplotlib--> SVG, axes in `currentColor`: readable in dark and light
-crop, difference from the truth --window, 64 greys--> PNG, base64
+crop, difference from the truth --window, 64 greys--> lossless WebP, base64
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _LINES = ("solid", "dashed", "dotted")
 
 
 def crop_image(crop: Picture, contract: MetricContract) -> str:
-    """A crop in the contract's range as a `data:` URL of a PNG file."""
-    return _png((crop - contract.low) / contract.data_range)
+    """A crop in the contract's range as a `data:` URL of a WebP file."""
+    return _webp((crop - contract.low) / contract.data_range)
 
 
 def difference_image(crop: Picture, reference: Picture, unit: Unit) -> str:
-    """restored - reference, grey where equal, as a `data:` URL of a PNG file; see `DIFFERENCE`."""
-    return _png(0.5 + (crop - reference) / (2 * DIFFERENCE[unit]))
+    """restored - reference, grey where equal, as a `data:` URL of a WebP file; see `DIFFERENCE`."""
+    return _webp(0.5 + (crop - reference) / (2 * DIFFERENCE[unit]))
 
 
 def curves(methods: Mapping[str, Mapping[str, Any]], unit: Unit, *, salt: str) -> str:
@@ -78,9 +78,9 @@ def _curve(result: Mapping[str, Any], what: str) -> Any:
     return found and found["curve"]
 
 
-def _png(shares: Any) -> str:
+def _webp(shares: Any) -> str:
     """(H, W) of 0 (black) to 1 (white)."""
     levels: Sequence[Any] = np.round(np.clip(shares, 0, 1) * (_GREYS - 1)) * (255 / (_GREYS - 1))
     stream = io.BytesIO()
-    Image.fromarray(np.asarray(levels, np.uint8), "L").save(stream, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    Image.fromarray(np.asarray(levels, np.uint8), "L").save(stream, "WEBP", lossless=True, quality=100, method=6)
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from training.comparison.report.page import render_page
 from training.comparison.study import Study
 from training.domains import DOMAINS
 from training.evaluation.image_scores import Picture
-from training.run_files import write_json, write_text
+from training.run_files import write_text
 
 
 def write_report(study: Study, folder: Path) -> list[Path]:
@@ -30,7 +31,7 @@ def write_report(study: Study, folder: Path) -> list[Path]:
         for column in columns
     }
     page, text, plain = (folder / f"report.{suffix}" for suffix in ("html", "md", "json"))
-    write_json(plain, report)
+    write_text(plain, json.dumps(report, allow_nan=False) + "\n")  # in one line: it is many numbers
     write_text(text, render_markdown(report))
     write_text(page, render_page(report, crops, reference_crop(DOMAINS[study.domain])))
     return [page, text, plain]

@@ -70,7 +70,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing(written):
     html, _, _ = written
     page = Page(html)
     assert page.open == []
-    assert all(each.startswith(("data:image/png;base64,", "#")) for each in page.loads)
+    assert all(each.startswith(("data:image/webp;base64,", "#")) for each in page.loads)
     assert "<script" not in html
     assert "url(http" not in html
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", html)
