@@ -202,7 +202,7 @@ def test_the_report_says_what_the_cells_say(finished):
         own["phantom"]["spectrum"]["curve"]["values"], rel=1e-4
     )
     assert f"{np.mean(psnr):.2f}" in page.read_text()
-    assert "with 2 patients nothing is claimed" in re.sub(r"\s+", " ", text.read_text())
+    assert "with 2 pictures nothing is claimed" in re.sub(r"\s+", " ", text.read_text())
 
 
 def test_nobody_can_be_compared_with_nobody(tmp_path):

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from imaging.image import Unit
 from imaging.metrics import SSIM_K1, SSIM_K2, MetricContract
 from training.comparison.advised import Agreement, agreement
 from training.comparison.compare import ADVICE, method_folder
 from training.comparison.folds import DATA
 from training.comparison.report.collect import Column, Method, costs
+from training.comparison.report.terms import spoken
 from training.comparison.report.words import advice, advised, chance, diverged, one_for_all, theory, variants
 from training.comparison.standings import Difference, Standing, Standings, stand
 from training.comparison.statistics import DRAWS, LEVEL, MINIMUM_PATIENTS
@@ -64,7 +66,7 @@ def analyse(study: Study, columns: Sequence[Column], folder: Path) -> dict[str, 
         for column, (label, each) in zip(columns, standings.items(), strict=True)
         if (found := _agreement(study, column, folder, each["psnr"])) is not None
     }
-    return {
+    report: dict[str, Any] = {
         "format": FORMAT,
         "question": QUESTION,
         "study": study.to_json(),
@@ -72,7 +74,7 @@ def analyse(study: Study, columns: Sequence[Column], folder: Path) -> dict[str, 
         "unit": DOMAINS[study.domain],
         "contracts": [asdict(each) | {"data_range": each.data_range} for each in CONTRACTS[DOMAINS[study.domain]]],
         "main_contract": main.name,
-        "statistics": _statistics(),
+        "statistics": _spoken(_statistics(), DOMAINS[study.domain]),
         "words": {
             "answer": [
                 {
@@ -96,6 +98,8 @@ def analyse(study: Study, columns: Sequence[Column], folder: Path) -> dict[str, 
         "cost": spent,
         "unfinished": _unfinished(study, columns),
     }
+    report["words"] = _spoken(report["words"], DOMAINS[study.domain])
+    return report
 
 
 def _standings(column: Column, main: MetricContract) -> dict[Metric, Standings]:
@@ -176,6 +180,15 @@ def _with_real(of: Judgement | Variation) -> dict[str, Any]:
     plain["difference"]["real"] = of.difference.real
     found: dict[str, Any] = json_like(plain)
     return found
+
+
+def _spoken(plain: Any, unit: Unit) -> Any:
+    """Plain values, whose texts are in the words of the domain."""
+    if isinstance(plain, dict):
+        return {key: _spoken(value, unit) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [_spoken(value, unit) for value in plain]
+    return spoken(plain, unit) if isinstance(plain, str) else plain
 
 
 def _rounded(plain: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from training.comparison.report.terms import spoken
 from training.comparison.report.words import amount
 from training.comparison.theory import Metric
 
@@ -115,8 +116,11 @@ def ranking_table(report: Mapping[str, Any], degradation: Mapping[str, Any]) -> 
         ),
         tuple(_name(each) for each in degradation["methods"]),
         tuple(rows),
-        f"{n} patients, {degradation['slices']} slices, seeds {', '.join(map(str, degradation['seeds']))};"
-        f" {report['main_contract']}. Brackets: {report['statistics']['interval']}; p is corrected.",
+        spoken(
+            f"{n} patients, {degradation['slices']} slices, seeds {', '.join(map(str, degradation['seeds']))};"
+            f" {report['main_contract']}. Brackets: {report['statistics']['interval']}; p is corrected.",
+            report["unit"],
+        ),
     )
 
 
@@ -198,7 +202,7 @@ def cost_table(report: Mapping[str, Any]) -> Table:
     )
     return Table(
         "",
-        ("ms a training step", "training, s", "parameters", "ms a slice"),
+        ("ms a training step", "training, s", "parameters", spoken("ms a slice", report["unit"])),
         tuple(names),
         rows,
         "Medians over the cells of a recipe, on the machine that ran the study, whatever else it was doing.",

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from imaging.image import Unit
+
+
+def spoken(text: str, unit: Unit) -> str:
+    """The text in the words of the domain: relative images are pictures, and come from no patient."""
+    if unit == "HU":
+        return text
+    return re.sub(r"\bslice(s?)\b", r"image\1", re.sub(r"\bpatient(s?)\b", r"picture\1", text))
 
 
 def data_text(report: Mapping[str, Any]) -> str:
@@ -12,13 +22,15 @@ def data_text(report: Mapping[str, Any]) -> str:
     fitted, reported = data["fit"], data["report"]
     if data["cross_validated"]:
         folds = report["study"]["folds"]
-        return (
+        return spoken(
             f"Cross-validated in {folds} folds: {reported['patients']} patients ({reported['slices']} slices, at most"
-            f" {report['study']['slices']} of each), each reported on by models that never saw them."
+            f" {report['study']['slices']} of each), each reported on by models that never saw them.",
+            report["unit"],
         )
-    return (
+    return spoken(
         f"Fitted on {fitted['patients']} patients ({fitted['slices']} slices), reported on {reported['patients']}"
-        f" others ({reported['slices']} slices, at most {report['study']['slices']} of each, spread evenly)."
+        f" others ({reported['slices']} slices, at most {report['study']['slices']} of each, spread evenly).",
+        report["unit"],
     )
 
 
@@ -44,12 +56,13 @@ def statistics_text(report: Mapping[str, Any]) -> str:
         f" SSIM {each['ssim_taps']} taps, sigma {each['ssim_sigma']:g}"
         for each in report["contracts"]
     )
-    return (
+    return spoken(
         f"Scores: means over patients of means over slices and seeds; {contracts}. Brackets: {how['interval']}."
         f" Minus the reference: {how['to_reference']}. Tied with the best: {how['to_best']}. Theory: {how['theory']}."
         f" Real: {how['real']}, level {how['level']:g}; nothing is called real under"
         f" {how['minimum_patients']} patients."
-        " Tests are about patients and these trained models; seeds are few, so their spread is shown and not tested."
+        " Tests are about patients and these trained models; seeds are few, so their spread is shown and not tested.",
+        report["unit"],
     )
 
 
