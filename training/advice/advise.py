@@ -40,14 +40,17 @@ class Winner:
     Attributes:
         recipe: the best one by the study's first metric.
         settings: its numbers where they differ from the recipe's own.
-        tied: recipes that cannot be told from it.
+        tied: recipes that cannot be told from it, `huber:delta=0.5` under other numbers than their own.
         source: where that is written, for the reason.
+        filter, ahead: a classical filter that was better than all of them, and by how many dB.
     """
 
     recipe: str
     settings: Mapping[str, float] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
     source: str = "the study"
+    filter: str | None = None
+    ahead: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -163,12 +166,27 @@ def advise(
         settings, words = settings_for(recipe, profile), _settings_in_words(recipe, profile)
         reason = f"{found} {_sentence(because)}{words}"
         return Advice(family, recipe, settings, reason, rule.runners_up, doubts)
-    runners_up = tuple(dict.fromkeys(each for each in (*winner.tied, recipe) if each != winner.recipe))
-    agrees = "as theory says" if winner.recipe == recipe else f"where theory says {recipe}"
+    if winner.filter is not None:
+        doubts = (
+            *doubts,
+            f"in {winner.source} no recipe reached {winner.filter}, which was {winner.ahead:.1f} dB better",
+        )
+    return _measured(family, recipe, winner, found, doubts)
+
+
+def _measured(family: Family, by_theory: str, winner: Winner, found: str, doubts: tuple[str, ...]) -> Advice:
+    """What a study says; where it cannot tell theory's recipe from the best one, theory's stands."""
+    stands = by_theory in winner.tied
+    recipe, settings = (by_theory, {}) if stands else (winner.recipe, winner.settings)
+    # those under other numbers have their row in the reason, but no name of their own
+    others = [each for each in (winner.recipe, *winner.tied, by_theory) if each != recipe and ":" not in each]
+    agrees = "as theory says" if winner.recipe == by_theory else f"where theory says {by_theory}"
     tied = f", which cannot be told from {', '.join(winner.tied)}," if winner.tied else ""
     because = f"{winner.source} measured {winner.recipe}{tied} as the best under {family} noise, {agrees}"
+    if stands:
+        because += f"; nothing is better than {by_theory} by more than chance"
     return Advice(
-        family, winner.recipe, winner.settings, f"{found} {_sentence(because)}", runners_up, doubts, measured=True
+        family, recipe, settings, f"{found} {_sentence(because)}", tuple(dict.fromkeys(others)), doubts, measured=True
     )
 
 

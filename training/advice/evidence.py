@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +48,26 @@ def read_evidence(file: Path, domain: Domain) -> dict[str, Winner]:
     for each in degradations:
         ranked = [method for method in each["methods"] if _standing(method)["rank"] is not None]
         if ranked:
-            winners.setdefault(Choice.parse(each["label"]).name, _winner(ranked, file))
+            winners.setdefault(Choice.parse(each["label"]).name, _winner(ranked, each["methods"], file))
     if not winners:
         raise UnusableEvidence(f"{file} ranks no recipe yet; let `clearslice compare` finish a column")
     return winners
 
 
-def _winner(ranked: list[dict[str, Any]], file: Path) -> Winner:
+def _winner(ranked: list[dict[str, Any]], methods: list[dict[str, Any]], file: Path) -> Winner:
     best = min(ranked, key=lambda method: int(_standing(method)["rank"]))
     tied = [Choice.parse(each["name"]).label for each in ranked if each is not best and _standing(each)["tied"]]
     choice = Choice.parse(best["name"])
-    return Winner(choice.name, dict(choice.settings), tuple(tied), file.name)
+    found = Winner(choice.name, dict(choice.settings), tuple(tied), file.name)
+    filters = [each for each in methods if each["kind"] == "baseline" and each["tuned"]]
+    strongest = max(filters, key=_mean, default=None)
+    if strongest is None or _mean(strongest) <= _mean(best):
+        return found
+    return replace(found, filter=", ".join(strongest["tuned"]), ahead=_mean(strongest) - _mean(best))
+
+
+def _mean(method: Mapping[str, Any]) -> float:
+    return float(_standing(method)["mean"])
 
 
 def _standing(method: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -93,15 +93,28 @@ def test_no_noise_takes_the_plain_choice():
 
 
 def test_a_measured_winner_overrides_theory_and_says_so(contaminated, gaussian):
-    evidence = {"contaminated": Winner("l1-ssim", {"ssim_weight": 0.01}, ("l2",), "report.json")}
+    evidence = {"contaminated": Winner("l1-ssim", {"ssim_weight": 0.01}, ("l2", "l2:x=1"), "report.json")}
     advice = advise(contaminated, "ct", evidence=evidence)
     assert (advice.recipe, advice.settings, advice.measured) == ("l1-ssim", {"ssim_weight": 0.01}, True)
     assert "where theory says huber" in advice.reason
-    assert "cannot be told from l2" in advice.reason
+    assert "cannot be told from l2, l2:x=1" in advice.reason
     assert advice.runners_up == ("l2", "huber")
     assert not advise(gaussian, "ct", evidence=evidence).measured  # the study has no such noise
     agrees = advise(contaminated, "ct", evidence={"contaminated": Winner("huber")})
     assert "as theory says" in agrees.reason
+
+
+def test_theory_stands_where_a_study_cannot_tell_its_recipe_from_the_best(contaminated):
+    advice = advise(contaminated, "ct", evidence={"contaminated": Winner("l1", {}, ("huber", "l2"))})
+    assert (advice.recipe, advice.settings, advice.runners_up) == ("huber", {}, ("l1", "l2"))
+    assert advice.measured
+    assert "nothing is better than huber by more than chance" in advice.reason
+
+
+def test_a_filter_that_beat_all_recipes_is_a_doubt(contaminated):
+    evidence = {"contaminated": Winner("huber", filter="median (3 px)", ahead=4.0)}
+    doubts = advise(contaminated, "ct", evidence=evidence).doubts
+    assert "in the study no recipe reached median (3 px), which was 4.0 dB better" in doubts
 
 
 def test_a_bias_is_a_doubt():

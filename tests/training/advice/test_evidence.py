@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +9,16 @@ from training.advice.evidence import FORMAT, read_evidence
 from training.comparison.report import analyse
 from training.errors import UnusableEvidence
 
+REPOSITORY = Path(__file__).parents[3]
 
-def method(name, rank, *, tied=False):
-    return {"name": name, "kind": "recipe" if rank else "baseline", "standing": {"psnr": {"rank": rank, "tied": tied}}}
+
+def method(name, rank, *, tied=False, mean=30.0):
+    return {
+        "name": name,
+        "kind": "recipe" if rank else "baseline",
+        "tuned": [] if rank or name == "degraded" else [f"{name} (3 px)"],
+        "standing": {"psnr": {"rank": rank, "tied": tied, "mean": mean}},
+    }
 
 
 REPORT = {
@@ -20,14 +28,14 @@ REPORT = {
         {
             "label": "gaussian:sigma=30",
             "methods": [
-                method("baseline Gaussian", None),
+                method("Gaussian", None, mean=29.0),
                 method("l1", 2, tied=True),
                 method("huber:delta=0.5", 1, tied=True),
                 method("l2", 3),
             ],
         },
         {"label": "gaussian:sigma=60", "methods": [method("l2", 1, tied=True)]},
-        {"label": "impulse", "methods": [method("l1", 1, tied=True)]},
+        {"label": "impulse", "methods": [method("l1", 1, tied=True), method("median", None, mean=33.5)]},
     ],
 }
 
@@ -48,7 +56,15 @@ def test_the_best_recipe_of_each_degradation_is_read(written):
     gaussian = winners["gaussian"]
     assert (gaussian.recipe, gaussian.settings, gaussian.tied) == ("huber", {"delta": 0.5}, ("l1",))
     assert gaussian.source == "report.json"
-    assert winners["impulse"].tied == ()
+    assert gaussian.filter is None
+    impulse = winners["impulse"]
+    assert (impulse.tied, impulse.filter, impulse.ahead) == ((), "median (3 px)", 3.5)
+
+
+def test_the_studies_of_the_documentation_are_evidence():
+    for name, domain in (("which-loss", "ct"), ("which-loss-pictures", "relative")):
+        winners = read_evidence(REPOSITORY / "docs/reports" / f"{name}.json", domain)
+        assert len(winners) >= 5
 
 
 def test_it_reads_what_reports_are_written_in():
