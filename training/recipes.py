@@ -170,7 +170,7 @@ RECIPES = {
             "ms-ssim-l1",
             ms_ssim_l1_terms,
             "images for viewers (0.84 is Zhao's weight for photographs, not tuned here)",
-            {"ms_ssim_weight": 0.84, **WINDOW, "scales": 3},
+            {"ms_ssim_weight": 0.84, **WINDOW},
             RELATIVE_RANGE,
         ),
         Recipe(

@@ -17,7 +17,7 @@ from training.losses.edges import gradient_l1
 from training.losses.perceptual import Features, feature_distance
 from training.losses.pixelwise import l1, l1_inside, l2
 from training.losses.spectral import focal_frequency
-from training.losses.structural import ms_ssim, ssim, windowed_l1
+from training.losses.structural import multi_sigma_ssim, ssim, windowed_l1
 from training.losses.uncertainty import pinball
 
 Terms = Callable[..., dict[str, Any]]
@@ -39,9 +39,9 @@ def l1_ssim_terms(
 
 
 def ms_ssim_l1_terms(
-    reference: Any, restored: Any, *, ms_ssim_weight: float, data_range: float, low: float, scales: float
+    reference: Any, restored: Any, *, ms_ssim_weight: float, data_range: float, low: float
 ) -> dict[str, Any]:
-    structure = ms_ssim(reference, restored, data_range=data_range, low=low, scales=scales)
+    structure = multi_sigma_ssim(reference, restored, data_range=data_range, low=low)
     return {
         "ms_ssim": ms_ssim_weight * structure,
         "l1": (1 - ms_ssim_weight) * windowed_l1(reference, restored),

@@ -10,6 +10,9 @@ sum of losses stays one value per image.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import keras
 import numpy as np
 from keras import ops
@@ -26,7 +29,11 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 similarity for image quality assessment", Asilomar 2003). Fewer scales use the first ones, divided by their sum."""
 
 MS_SSIM_EPS = 1e-4
-"""What structure below it counts as: the power of an exponent below 1 has an infinite slope at 0, and none below."""
+"""What structure below it counts as: the power of an exponent below 1 has an infinite slope at 0, and none below; and a
+product of two negative ones would praise an inverted image."""
+
+MS_SSIM_SIGMAS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Standard deviations in pixels of the windows of Zhao et al. 2017, which stand for scales."""
 
 
 def ssim(
@@ -79,6 +86,28 @@ def ms_ssim(
     return 1 - product
 
 
+def multi_sigma_ssim(
+    reference: keras.KerasTensor, restored: keras.KerasTensor, *, data_range: float, low: float
+) -> keras.KerasTensor:
+    """1 - MS-SSIM of one scale and several windows, per image: (N,) float32, 0 for a perfect image, at most 1.
+
+    The mean over pixels of the product over `MS_SSIM_SIGMAS` of structure, with luminance of the widest window only, as
+    Zhao et al. 2017 trained with. Unlike in `ms_ssim` no exponent takes weight from the finest structure, where noise
+    is. Windows end two deviations from their middle; what lies beyond the image counts nothing. Structure is clipped to
+    `MS_SSIM_EPS`.
+
+    Args:
+        reference, restored, data_range, low: as `ssim`; any size.
+    """
+    difference(reference, restored)
+    product: keras.KerasTensor | float = 1.0
+    for sigma in MS_SSIM_SIGMAS:
+        means = partial(_means_around, sigma=sigma)
+        luminance, structure = _similarity(reference, restored, data_range, low, means)
+        product = product * ops.maximum(structure, MS_SSIM_EPS)
+    return 1 - ops.mean(luminance * product, axis=(1, 2, 3))
+
+
 def windowed_l1(reference: keras.KerasTensor, restored: keras.KerasTensor) -> keras.KerasTensor:
     """Mean over all windows of the Gaussian-weighted mean absolute error in each, per image: (N,) float32.
 
@@ -90,11 +119,15 @@ def windowed_l1(reference: keras.KerasTensor, restored: keras.KerasTensor) -> ke
 
 
 def _similarity(
-    x: keras.KerasTensor, y: keras.KerasTensor, data_range: float, low: float
+    x: keras.KerasTensor,
+    y: keras.KerasTensor,
+    data_range: float,
+    low: float,
+    means: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The maps of luminance and of contrast and structure, (N, H', W', 1) float32 each."""
+    """The maps of luminance and of contrast and structure, (N, H', W', 1) float32 each, by windows of `means`."""
     x, y = (ops.cast(image, "float32") for image in (x, y))
-    moments = _window_means(ops.concatenate([x, y, x * x, y * y, x * y], axis=0))
+    moments = (means or _window_means)(ops.concatenate([x, y, x * x, y * y, x * y], axis=0))
     mean_x, mean_y, square_x, square_y, product = ops.split(moments, 5, axis=0)
     c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
     above_x, above_y = mean_x - low, mean_y - low
@@ -113,3 +146,16 @@ def _window_means(images: keras.KerasTensor) -> keras.KerasTensor:
         shape = (taps, 1, 1, 1) if axis == 1 else (1, taps, 1, 1)
         images = ops.conv(images, ops.reshape(window, shape), padding="valid", data_format="channels_last")
     return images
+
+
+def _means_around(images: keras.KerasTensor, *, sigma: float) -> keras.KerasTensor:
+    """Gaussian-weighted means around every pixel, of what of the window lies inside: (M, H, W, 1) -> the same."""
+    taps = 2 * round(2 * sigma) + 1
+    window = gaussian_window(taps, sigma).astype(np.float32)
+    inside = ops.ones_like(images[:1])
+    for shape in ((taps, 1, 1, 1), (1, taps, 1, 1)):
+        kernel = ops.reshape(window, shape)
+        images, inside = (
+            ops.conv(each, kernel, padding="same", data_format="channels_last") for each in (images, inside)
+        )
+    return images / inside

@@ -8,9 +8,18 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from training.losses.structural import MS_SSIM_WEIGHTS, ms_ssim, ssim, windowed_l1
+from training.losses.structural import (
+    MS_SSIM_EPS,
+    MS_SSIM_SIGMAS,
+    MS_SSIM_WEIGHTS,
+    ms_ssim,
+    multi_sigma_ssim,
+    ssim,
+    windowed_l1,
+)
 
 
 def _numpy(value):
@@ -100,6 +109,44 @@ def test_small_images_get_fewer_scales():
     np.testing.assert_array_equal(
         _numpy(ms_ssim(x, y, **numbers, scales=5)), _numpy(ms_ssim(x, y, **numbers, scales=2))
     )
+
+
+@settings(max_examples=10)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), noise=st.floats(0.01, 0.5))
+def test_several_windows_are_scipys(height, width, seed, noise):
+    """The same product with scipy's Gaussian filter, cut off at the border."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0.05, 0.1, (2, height, width))
+    y = x + rng.normal(0, noise, x.shape)
+    low, data_range = -1.024, 0.4
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+
+    def means(image, sigma):
+        def blur(values):
+            return gaussian_filter(values, (0, sigma, sigma), mode="constant", truncate=2.0)
+
+        return blur(image) / blur(np.ones_like(image))
+
+    product = 1.0
+    for sigma in MS_SSIM_SIGMAS:
+        mean_x, mean_y = means(x, sigma), means(y, sigma)
+        covariance = means(x * y, sigma) - mean_x * mean_y
+        variances = means(x * x, sigma) - mean_x**2 + means(y * y, sigma) - mean_y**2
+        product = product * np.maximum((2 * covariance + c2) / (variances + c2), MS_SSIM_EPS)
+    x_above, y_above = mean_x - low, mean_y - low
+    luminance = (2 * x_above * y_above + c1) / (x_above**2 + y_above**2 + c1)
+    batch = (each[..., None].astype(np.float32) for each in (x, y))
+    ours = _numpy(multi_sigma_ssim(*batch, data_range=data_range, low=low))
+    np.testing.assert_allclose(ours, 1 - (luminance * product).mean(axis=(1, 2)), atol=2e-3)
+
+
+def test_fine_noise_costs_more_under_several_windows_than_under_several_scales():
+    """Wang's exponents leave the finest scale 7 % of three: a network then leaves white noise in."""
+    rng = np.random.default_rng(0)
+    x = np.cumsum(rng.normal(0, 0.02, (1, 64, 64, 1)), axis=1).astype(np.float32)
+    y = x + rng.normal(0, 0.02, x.shape).astype(np.float32)
+    numbers = {"data_range": 0.4, "low": -1.024}
+    assert _numpy(multi_sigma_ssim(x, y, **numbers)) > 2 * _numpy(ms_ssim(x, y, **numbers, scales=3))
 
 
 def test_windowed_l1_by_hand():
