@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from training.advice.evidence import FORMAT, read_evidence
 from training.comparison.report import analyse
 from training.errors import UnusableEvidence
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 def method(name, rank, *, tied=False, mean=30.0):
@@ -59,12 +56,6 @@ def test_the_best_recipe_of_each_degradation_is_read(written):
     assert gaussian.filter is None
     impulse = winners["impulse"]
     assert (impulse.tied, impulse.filter, impulse.ahead) == ((), "median (3 px)", 3.5)
-
-
-def test_the_studies_of_the_documentation_are_evidence():
-    for name, domain in (("which-loss", "ct"), ("which-loss-pictures", "relative")):
-        winners = read_evidence(REPOSITORY / "docs/reports" / f"{name}.json", domain)
-        assert len(winners) >= 5
 
 
 def test_it_reads_what_reports_are_written_in():
