@@ -56,11 +56,11 @@ def test_noisy_images_alone_are_told_from_pairs(data, run_command):
 
 
 def test_json_is_whole_and_evidence_overrides_theory(data, run_command, tmp_path):
-    standing = {"psnr": {"rank": 1, "tied": True}}
+    winner = {"name": "l1", "kind": "recipe", "standing": {"psnr": {"rank": 1, "tied": True}}}
     report = {
         "format": 1,
         "study": {"domain": "relative"},
-        "degradations": [{"label": "contaminated", "methods": [{"name": "l1", "standing": standing}]}],
+        "degradations": [{"label": "contaminated", "methods": [winner]}],
     }
     (tmp_path / "report.json").write_text(json.dumps(report))
     answer = json.loads(run_command("--data", data, "--json", "--evidence", tmp_path / "report.json").stdout)
