@@ -35,22 +35,24 @@ def read_evidence(file: Path, domain: Domain) -> dict[str, Winner]:
     """
     try:
         plain = json.loads(file.read_text())
-        known = plain["format"] == FORMAT
-        of = plain["study"]["domain"]
-        degradations = plain["degradations"]
+        if plain["format"] != FORMAT:
+            raise UnusableEvidence(f"{file} has format {plain['format']}, and {FORMAT} is read; write the report again")
+        if (of := plain["study"]["domain"]) != domain:
+            raise UnusableEvidence(f"{file} is a study of {of} images, and these are {domain} images")
+        winners = _winners(plain["degradations"], file)
     except (ValueError, KeyError, TypeError) as error:
         raise UnusableEvidence(f"{file} is no report.json of `clearslice compare`") from error
-    if not known:
-        raise UnusableEvidence(f"{file} has format {plain['format']}, and {FORMAT} is read; write the report again")
-    if of != domain:
-        raise UnusableEvidence(f"{file} is a study of {of} images, and these are {domain} images")
+    if not winners:
+        raise UnusableEvidence(f"{file} ranks no recipe yet; let `clearslice compare` finish a column")
+    return winners
+
+
+def _winners(degradations: list[dict[str, Any]], file: Path) -> dict[str, Winner]:
     winners: dict[str, Winner] = {}
     for each in degradations:
         ranked = [method for method in each["methods"] if _standing(method)["rank"] is not None]
         if ranked:
             winners.setdefault(Choice.parse(each["label"]).name, _winner(ranked, each["methods"], file))
-    if not winners:
-        raise UnusableEvidence(f"{file} ranks no recipe yet; let `clearslice compare` finish a column")
     return winners
 
 

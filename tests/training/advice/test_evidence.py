@@ -68,6 +68,7 @@ def test_it_reads_what_reports_are_written_in():
         ("no json", "ct", "is no report.json"),
         ({"rows": []}, "ct", "is no report.json"),
         ([], "ct", "is no report.json"),
+        ({**REPORT, "degradations": [{"label": "gaussian", "methods": [{"name": "l1"}]}]}, "ct", "is no report.json"),
         ({**REPORT, "format": 0}, "ct", "has format 0"),
         (REPORT, "relative", "a study of ct images, and these are relative"),
         ({**REPORT, "degradations": []}, "ct", "ranks no recipe"),
