@@ -51,6 +51,10 @@ class IncompatibleRun(TrainingError):
     """A run folder holds a run with other settings, or nothing that can be resumed."""
 
 
+class UnusableStart(TrainingError):
+    """The weights that a run is to start from do not exist, are of another domain or network, or have changed."""
+
+
 class InvalidSettings(TrainingError):
     """A settings file that cannot be read, or a key, type or value in it that there is not."""
 

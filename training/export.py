@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import json
 import platform
 import shutil
 import tempfile
@@ -54,6 +53,7 @@ from training.fit import FitSettings, finished_epochs, load_run
 from training.networks.unet import UNIT_RANGE, build_unet, restored_only
 from training.provenance import revision, versions
 from training.recipes import parse_model_name
+from training.start import seen_series
 
 GOLDEN_SHAPE = (139, 173)
 """Odd and small: reaches the padding inside the graph, and weighs under 200 KB."""
@@ -98,7 +98,7 @@ def export(
         image = golden_image(DOMAINS[parse_model_name(settings.model)[0]])
         arrays: dict[str, Any] = {"image": image, **_answers_of(staged, image)}
         np.savez(staged / "golden.npz", **arrays)
-        data = json.loads((run / "data.json").read_text())
+        data = seen_series(run)
         draft = _draft(model, settings, rows, data, credits_by_series or {})
         (staged / "README.md").write_text(render_card(draft, rows))
         return store.publish(staged, draft)
@@ -239,8 +239,10 @@ def _bounds(scale: float) -> Golden:
 
 
 def _settings_without_paths(settings: FitSettings) -> dict[str, Any]:
-    """As written to the manifest: of a file of features its name and hash, not where it lay on this machine."""
+    """As written to the manifest: of files and folders their names and hashes, not where they lay on this machine."""
     plain = settings.to_json()
+    if settings.start:
+        plain["start"]["of"] = "/".join(Path(settings.start.of).parts[-2:])  # RUN, NAME@VERSION or NAME/VERSION
     if settings.features:
         plain["features"]["file"] = Path(settings.features.file).name
     return plain

@@ -34,7 +34,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from training.data.datasets import check_fit_series, patches
+from training.data.datasets import check_fit_series, check_unseen, patches
 from training.data.pairs import PreparedSeries
 from training.data.prefetch import prefetched
 from training.degradations import DEGRADATIONS, Degradation, DoseRange, degradation_from_json
@@ -51,6 +51,7 @@ from training.progress import Advance, silent
 from training.provenance import make_deterministic, record
 from training.recipes import Loss, Recipe, parse_model_name
 from training.run_files import same_as_before
+from training.start import DATA, Start, begin_with, seen_series, start_weights
 from training.tensorboard_log import TensorBoardLog
 
 
@@ -68,6 +69,7 @@ class FitSettings:
             dose (domain `relative`) the default is white noise, `gaussian`.
         loss: the recipe's settings; those not given are the recipe's own.
         features: of recipes that compare by features, whose; by default an encoder trained on the fit series.
+        start: the weights to begin with; by default random ones.
 
     Raises:
         UnknownDegradation: `noise` is of another domain than `model`.
@@ -86,6 +88,7 @@ class FitSettings:
     noise: DoseRange | Degradation = field(default_factory=DoseRange)
     loss: Mapping[str, float] = field(default_factory=dict)
     features: FeatureSource | None = None
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         # all of them, so that a run is not resumed under another loss when the recipe's own numbers change
@@ -109,8 +112,9 @@ class FitSettings:
     def to_json(self) -> dict[str, Any]:
         """Plain values, as written to settings.json and the manifest."""
         plain: dict[str, Any] = json.loads(json.dumps({**dataclasses.asdict(self), "noise": self.noise.to_json()}))
-        if self.features is None:
-            del plain["features"]
+        for name in ("features", "start"):
+            if plain[name] is None:
+                del plain[name]
         return plain
 
     @classmethod
@@ -118,7 +122,8 @@ class FitSettings:
         network = UNetConfig(tuple(plain["network"]["widths"]), plain["network"]["blocks"])
         noise = degradation_from_json(plain["noise"]) if "name" in plain["noise"] else DoseRange(**plain["noise"])
         features = FeatureSource(**plain["features"]) if "features" in plain else None
-        return cls(**{**plain, "network": network, "features": features, "noise": noise})
+        start = Start(**plain["start"]) if "start" in plain else None
+        return cls(**{**plain, "network": network, "features": features, "noise": noise, "start": start})
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,11 @@ def fit(
         progress: told after every step and epoch.
 
     Raises:
-        NoTrainingData: `fit_series` is empty, or holds slices smaller than a patch.
+        NoTrainingData: `fit_series` is empty, or holds slices smaller than a patch; a patient to tune on was fitted by
+            the model to start from.
         IncompatibleRun: `run` holds a run with other settings.
         UnusableFeatures, UnsupportedBackend: of recipes that need a network.
+        UnusableStart: the weights to start from are gone, or others.
     """
     domain, _ = parse_model_name(settings.model)
     recipe = settings.recipe
@@ -170,7 +177,7 @@ def fit(
     unit = DOMAINS[domain]
     _, _, scale = UNIT_RANGE[unit]
     same_as_before(run / "settings.json", settings.to_json(), "settings")
-    same_as_before(run / "data.json", describe(fit_series), "training series")
+    same_as_before(run / DATA, describe(fit_series), "training series")
     if settings.features:
         network, sha256 = features_of(settings.features, fit_series, unit, cache or run, progress=advance)
         same_as_before(run / "features.json", {"sha256": sha256}, "features")
@@ -178,6 +185,9 @@ def fit(
     make_deterministic()
     keras.utils.set_random_seed(settings.seed)
     model = compile_model(settings, recipe)
+    if settings.start:
+        begin_with(model, start_weights(settings.start, domain, run))
+        check_unseen(tune_series, seen_series(run), settings.start.of)
     history = _resume(model, settings, run)
     train = model.train_on_batch
     adversary = Adversary(model, recipe, unit) if recipe.needs == "discriminator" else None

@@ -11,6 +11,7 @@ there scores of the tune patients within 0.02 dB count as the same.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from training.errors import IncompatibleRun
 from training.fit import Progress, fit, load_run
 from training.progress import Advance, silent
 from training.provenance import differences, read
+from training.start import START, START_DATA
 
 TOLERANCE_DB = 0.02
 """In PSNR of the tune slices after the last epoch that was trained again."""
@@ -83,6 +85,10 @@ def reproduce(
     model, settings = load_run(run)
     then = _history(run)
     compared = min(epochs or len(then), len(then))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (START_DATA, START):
+        if (run / name).exists() and not (folder / name).exists():  # what it started from may be gone
+            shutil.copyfile(run / name, folder / name)
     again = fit(
         settings,
         fit_series,

@@ -6,6 +6,7 @@ FitSettings --render_settings--> TOML of the same run
 
 epochs = 20                    # every field of training.fit.FitSettings by its name
 learning_rate = 1e-3
+start = "ct-l2@stable"         # begin with the weights of this, as --start
 [loss]                         # the recipe's settings, as --set; 1.0 is 1000 HU for CT
 delta = 0.02
 [network]
@@ -35,6 +36,7 @@ from training.fit import FitSettings
 from training.networks.features import parse_features
 from training.networks.unet import UNetConfig
 from training.recipes import parse_model_name
+from training.start import find_start
 
 Table = dict[str, Any]
 """Plain values as in the file: `loss`, `network` and `noise` are tables, `features` is text."""
@@ -81,7 +83,8 @@ def settings_from(model: str, table: Mapping[str, Any]) -> FitSettings:
 
     Raises:
         InvalidSettings: a value of another type or outside its range.
-        UnknownRecipe, UnknownSetting, UnknownDegradation, ImpossibleSetting, UnusableFeatures: as these name it.
+        UnknownRecipe, UnknownSetting, UnknownDegradation, ImpossibleSetting, UnusableFeatures, UnusableStart: as these
+            name it.
     """
     domain, _ = parse_model_name(model)
     _known(table, _KEYS, "the settings")
@@ -94,12 +97,19 @@ def settings_from(model: str, table: Mapping[str, Any]) -> FitSettings:
         "network": _network,
         "noise": partial(_noise, domain=domain),
     }
-    return FitSettings(model=model, **{name: readers[name](value) for name, value in table.items()})
+    table = dict(table)
+    start = None
+    if "start" in table:
+        start, network = find_start(_text("start", table.pop("start")), domain)
+        table.setdefault("network", dataclasses.asdict(network) | {"widths": list(network.widths)})
+    return FitSettings(model=model, start=start, **{name: readers[name](value) for name, value in table.items()})
 
 
 def table_of(settings: FitSettings) -> Table:
     """The table that gives these settings again."""
     table: Table = {name: getattr(settings, name) for name in ("model", *WHOLE, "learning_rate", "precision")}
+    if settings.start:
+        table["start"] = settings.start.of
     if settings.features:
         source = settings.features
         table["features"] = ":".join(filter(None, (source.file, source.layer))) or source.network
@@ -163,6 +173,12 @@ def _network(value: Any) -> UNetConfig:
     if "blocks" in values:
         values["blocks"] = _whole("network.blocks", values["blocks"], least=1)
     return dataclasses.replace(UNetConfig(), **values)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidSettings(f"{name} must be text, not {value!r}")
+    return value
 
 
 def _section(name: str, value: Any) -> Mapping[str, Any]:

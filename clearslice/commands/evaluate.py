@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +13,7 @@ from clearslice.commands.models import ReadStore, open_store
 from clearslice.commands.terminal import ERRORS, expected_errors, quiet_tensorflow, stage_bars
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from training.data.pairs import StatedDegrade
     from training.domains import Domain
@@ -72,7 +73,7 @@ def evaluate(
     from training.errors import NoTrainingData, TrainingError
 
     with expected_errors(TrainingError, ImagingError, ModelStoreError, OSError):
-        from training.data.datasets import check_roles
+        from training.data.datasets import check_roles, check_unseen
         from training.data.sources import series_of_role
         from training.degradations import prepare_degradation
         from training.evaluation.differences import render_differences
@@ -81,18 +82,13 @@ def evaluate(
         from training.evaluation.score_tables import render_markdown, render_more_metrics
         from training.run_files import write_json, write_text
 
-        methods: dict[str, Restore] = {}
-        folders = []
-        domains: set[Domain] = set()
-        for target in targets:
-            name, domain, restore, folder = _restorer(target, store)
-            if name in methods:
-                raise typer.BadParameter(f"two of the targets are called {name}, and the table has one line for each")
-            methods[name] = restore
-            domains.add(domain)
-            folders.append(folder)
-        if len(domains) > 1:
-            raise typer.BadParameter(f"the targets are for images of different domains: {', '.join(sorted(domains))}")
+        chosen = [_method(target, store) for target in targets]
+        names = [each.name for each in chosen]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise typer.BadParameter(f"two of the targets are called {twice}, and the table has one line for each")
+        domain, *others = sorted({each.domain for each in chosen})
+        if others:
+            raise typer.BadParameter(f"the targets are for images of different domains: {', '.join((domain, *others))}")
         degradations = _degradations(domain, dose, degradation)
         with stage_bars() as advance:
             report = series_of_role(domain, data, "report", cache, progress=advance, notice=ERRORS.print)
@@ -100,15 +96,16 @@ def evaluate(
                 raise NoTrainingData(f"{data} has no folder validation/: there is nothing to report on")
             tune = series_of_role(domain, data, "tune", cache, progress=advance, notice=ERRORS.print)
             check_roles({"tune": tune, "report": report})
+            for method in chosen:
+                check_unseen(report, method.seen, method.name)
             for each in degradations:
                 prepare_degradation(each, tune + report, progress=advance)
+            methods = {method.name: method.restore for method in chosen}
             scores = evaluate_methods(methods, report, tune, degradations, progress=advance)
         rows = summarise(scores)
-        table = "\n".join(
-            (render_markdown(rows), render_more_metrics(rows), render_differences(scores, next(iter(methods))))
-        )
+        table = "\n".join((render_markdown(rows), render_more_metrics(rows), render_differences(scores, names[0])))
         typer.echo(table)
-        place = out or folders[0]
+        place = out or chosen[0].folder
         if place is not None:
             write_json(place / EVALUATION, to_json(rows, scores))
             write_text(place / "evaluation.md", table)
@@ -132,20 +129,37 @@ def _degradations(
     return (*(protocol for fraction in doses for protocol in standard_protocols(fraction)), *asked)
 
 
-def _restorer(target: str, store: Path | None) -> tuple[str, Domain, Restore, Path | None]:
-    """Name, domain, function on one image, and the run's folder (None for a published version)."""
+@dataclass(frozen=True)
+class _Method:
+    """A target: its model's name and domain, what it does to an image, its folder if it is a run, its patients."""
+
+    name: str
+    domain: Domain
+    restore: Restore
+    folder: Path | None
+    seen: Sequence[Mapping[str, Any]]
+
+
+def _method(target: str, store: Path | None) -> _Method:
     from training.recipes import parse_model_name
 
     run = Path(target)
     if run.is_dir():
         from training.fit import load_run
         from training.probes import restore_slice
+        from training.start import seen_series
 
         model, settings = load_run(run)
-        return settings.model, parse_model_name(settings.model)[0], restore_slice(model), run
+        return _Method(settings.model, parse_model_name(settings.model)[0], restore_slice(model), run, seen_series(run))
     from model_store.restorer import load_restorer
 
     version = open_store(store).resolve(target)
     restorer = load_restorer(version)
-    domain, _ = parse_model_name(version.name)
-    return version.name, domain, lambda image: restorer(image[None, ..., None])[0, ..., 0], None
+    seen = [each.model_dump() for each in version.manifest.training_data]
+    return _Method(
+        version.name,
+        parse_model_name(version.name)[0],
+        lambda image: restorer(image[None, ..., None])[0, ..., 0],
+        None,
+        seen,
+    )

@@ -77,6 +77,14 @@ Features = Annotated[
         " or by VGG16 weights in a file, as in vgg16.npz:block3_conv3.",
     ),
 ]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN|NAME@VERSION|FOLDER",
+        help="Begin with the weights of a run, of a model that ships, or of a version's folder (STORE/NAME/3), and with"
+        " their network; default random weights.",
+    ),
+]
 Cache = Annotated[Path, typer.Option(help="Where projections and unit noise are kept between runs.")]
 
 

@@ -35,6 +35,7 @@ def train(
     degradation: options.DegradationName = None,
     degrade: options.Degrade = None,
     features: options.Features = None,
+    start: options.Start = None,
     cache: options.Cache = CACHE,
     print_settings: Annotated[  # noqa: FBT002
         bool, typer.Option("--print-settings", help="Print them all as TOML, for --settings, and train nothing.")
@@ -48,6 +49,8 @@ def train(
     From a file:     clearslice train ct-huber --settings my.toml --data DIR
 
     Start a file:    clearslice train ct-huber --print-settings > my.toml
+
+    On from a model: clearslice train ct-huber --start ct-l2@stable --learning-rate 5e-4 --data DIR
 
     As another run:  clearslice train ct-huber --settings runs/ct-huber/settings.json --seed 1 --run runs/second
     """
@@ -70,6 +73,7 @@ def train(
             precision=precision,
             seed=seed,
             features=features,
+            start=start,
         )
         from training.fit import fit
         from training.recipes import parse_model_name

@@ -67,6 +67,12 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
     assert "Phantoms" in (version.path / "README.md").read_text()
     again = run_command("evaluate", version.ref, "--store", store, "--data", data, "--cache", run.parent / "cache")
     assert "| ct-l2" in again
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "seen" / "validation").symlink_to(data / "train")
+    for target in (version.ref, run):
+        common = ("--store", store, "--data", tmp_path / "seen", "--cache", run.parent / "cache")
+        output = run_command("evaluate", target, *common, status=1)
+        assert "ct-l2 was fitted on the patient of series" in " ".join(output.split())
     output = run_command("evaluate", version.ref, run, "--store", store, "--data", data, status=2)
     assert "two of the targets are called ct-l2" in " ".join(output.replace("│", "").split())
 

@@ -9,9 +9,9 @@ at, never chosen by). `check_roles` refuses a patient in two of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,22 @@ def check_roles(roles: Mapping[str, Sequence[PreparedSeries]]) -> None:
             other = seen.setdefault(each.patient, role)
             if other != role:
                 raise NoTrainingData(f"the patient of series {each.name!r} is in both roles, {other} and {role}")
+
+
+def check_unseen(series: Sequence[PreparedSeries], seen: Iterable[Mapping[str, Any]], model: str) -> None:
+    """Raises `NoTrainingData` when a model was fitted on a patient of `series`: its scores there would be worthless.
+
+    Args:
+        series: to score on.
+        seen: what the model was fitted on, with a key `patient` each.
+        model: its name.
+    """
+    patients = {each["patient"] for each in seen}
+    for each in series:
+        if each.patient in patients:
+            raise NoTrainingData(
+                f"{model} was fitted on the patient of series {each.name!r}, and cannot be scored there"
+            )
 
 
 def check_fit_series(series: Sequence[PreparedSeries], size: int) -> None:
