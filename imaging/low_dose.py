@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, special
 
 from imaging.backprojection import BINS_PER_PIXEL, backproject, filter_sinograms, half_turn, outside_circle
 
@@ -66,6 +66,26 @@ class Kernel:
 
 KERNELS = (Kernel("ramp", None), Kernel("standard", 0.75), Kernel("soft", 0.5), Kernel("very soft", 0.35))
 RAMP, STANDARD, SOFT, VERY_SOFT = KERNELS
+
+
+def kernel_correlation(kernel: Kernel) -> float:
+    """Correlation of the noise of neighbouring pixels under a kernel, -1..1: 0.05, 0.25, 0.57 and 0.77 for `KERNELS`.
+
+    From the noise power spectrum of filtered back-projection, |f| times the squared window, by the Hankel transform
+    (Riederer, Pelc & Chesler, Phys Med Biol 1978; 23:446-454).
+    """
+    frequency = np.linspace(0, 0.75, 3001)
+    power = frequency**2 * kernel.response(frequency) ** 2  # |f| f df
+    return float((power * special.j0(2 * np.pi * frequency)).sum() / power.sum())
+
+
+def kernel_shares(correlation: float) -> NDArray[np.float64]:
+    """(K,) shares of the variance, of noise under each of `KERNELS`, whose sum is correlated so between neighbours.
+
+    Of at most two kernels; beyond the sharpest and the softest these alone.
+    """
+    known = [kernel_correlation(kernel) for kernel in KERNELS]
+    return np.array([np.interp(correlation, known, row) for row in np.eye(len(KERNELS))])
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,8 @@ from imaging.low_dose import (
     Kernel,
     added_noise,
     calibrate,
+    kernel_correlation,
+    kernel_shares,
     line_integrals,
     noise_basis,
     noise_region,
@@ -150,6 +152,18 @@ def test_each_kernel_has_its_correlation(disc, number, low, high):
     variance = noise.var()
     lag = ((noise[:, 1:] * noise[:, :-1]).mean() + (noise[1:] * noise[:-1]).mean()) / 2 / variance
     assert low < lag < high
+    assert lag == pytest.approx(kernel_correlation(KERNELS[number]), abs=0.04)
+
+
+def test_shares_of_two_kernels_add_up_to_a_correlation():
+    known = [kernel_correlation(kernel) for kernel in KERNELS]
+    for wanted in np.linspace(known[0], known[-1], 20):
+        shares = kernel_shares(wanted)
+        assert shares @ known == pytest.approx(wanted)
+        assert shares.sum() == pytest.approx(1)
+        assert np.count_nonzero(shares) <= 2
+    np.testing.assert_array_equal(kernel_shares(-0.3), [1, 0, 0, 0])
+    np.testing.assert_array_equal(kernel_shares(0.9), [0, 0, 0, 1])
 
 
 def test_noise_has_no_mean_and_is_stronger_in_the_middle(disc):

@@ -12,7 +12,16 @@ from training.targets import DrawsLevel, training_pair
 WHOLE = (0, slice(0, 96), slice(0, 96))
 NOISY = DoseRange(clean_share=0)
 
-ADDITIVE = ["low-dose", "low-dose-sharp", "gaussian", "poisson", "poisson-gaussian", "laplace", "contaminated"]
+ADDITIVE = [
+    "low-dose",
+    "low-dose-sharp",
+    "low-dose-matched",
+    "gaussian",
+    "poisson",
+    "poisson-gaussian",
+    "laplace",
+    "contaminated",
+]
 """Noise of mean 0, to which noise2noise and noise2inverse apply. Impulses and the streaks of few views are not."""
 
 

@@ -68,6 +68,7 @@ FAVOURITES = {
     "poisson-gaussian": "l2",
     "low-dose": "l2",
     "low-dose-sharp": "l2",
+    "low-dose-matched": "l2",
     "sparse-views": "focal-frequency",
     "laplace": "l1",
     "impulse": "l1",
@@ -75,7 +76,7 @@ FAVOURITES = {
 }
 """Degradation -> the recipe that theory names first, as in the table of recipes."""
 
-_GAUSSIAN = ("gaussian", "poisson", "poisson-gaussian", "low-dose", "low-dose-sharp")
+_GAUSSIAN = ("gaussian", "poisson", "poisson-gaussian", "low-dose", "low-dose-sharp", "low-dose-matched")
 _ALL = tuple(FAVOURITES)
 
 CLAIMS = (
@@ -92,7 +93,7 @@ CLAIMS = (
         "focal-frequency",
         "l1",
         "ssim",
-        ("low-dose", "low-dose-sharp", "sparse-views"),
+        ("low-dose", "low-dose-sharp", "low-dose-matched", "sparse-views"),
         "it brings back the frequencies that correlated noise hides",
         "Jiang et al. 2021",
     ),

@@ -14,6 +14,7 @@ memory-mapped, so a run's memory does not grow with the data.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from imaging.dicom_file import looks_like_dicom
 from imaging.image import Unit
-from imaging.noise.level import global_noise_level
+from imaging.noise.level import global_noise_level, neighbour_correlation
 from imaging.series import CtSeries, read_series
 from training.data.unit_noise import UnitNoise, cache_folder, make_folder, open_folder
 from training.errors import NoTrainingData
@@ -37,6 +38,7 @@ THIN_SLICE_MM = 2.0
 """Up to this thickness neighbouring slices show the same anatomy, and their mean is a cleaner target."""
 
 _AVERAGED_SLICES = 3
+_MEASURED = 12  # slices of a series, at least, tell its noise
 _DICOM_PREFIX = 132  # bytes that tell a DICOM file: preamble and magic
 _CONTIGUOUS = 1.3  # neighbours are averaged only where their distance is at most this many slice thicknesses
 
@@ -57,6 +59,7 @@ class PreparedSeries:
         images: (N, H, W) float32.
         unit_noise: of the CT physics; None where there is none.
         folder: the series' own folder in the cache, where degradations may keep what takes long to make; or None.
+        noise_correlation: of the images' own noise between neighbouring pixels of soft tissue; NaN if unknown.
     """
 
     name: str
@@ -67,6 +70,7 @@ class PreparedSeries:
     images: NDArray[np.float32]
     unit_noise: UnitNoise | None = None
     folder: Path | None = None
+    noise_correlation: float = math.nan
 
 
 class Degrade(Protocol):
@@ -167,7 +171,8 @@ def prepare_series(
         NoTrainingData: it cannot be a target; the message says why.
     """
     targets = average_neighbours(series) if average else series.volume
-    noise = _median_noise(targets)
+    some = targets[:: max(1, len(targets) // _MEASURED)]
+    noise = _median_noise(some)
     if len(targets) == 0:
         raise NoTrainingData(f"{series.name}: left out, no three contiguous thin slices to average")
     if average and noise > MAX_TARGET_NOISE_HU:
@@ -179,7 +184,9 @@ def prepare_series(
         make_folder(folder, series.name, targets, series.spacing, seed=seed, processes=processes, progress=progress)
     progress(series.name, len(targets), len(targets))
     hu, unit_noise = open_folder(folder)
-    return PreparedSeries(series.name, series.patient, series.spacing, "HU", noise, hu, unit_noise, folder)
+    return PreparedSeries(
+        series.name, series.patient, series.spacing, "HU", noise, hu, unit_noise, folder, neighbour_correlation(some)
+    )
 
 
 def _all_series(paths: Iterable[Path]) -> Iterator[CtSeries]:
@@ -213,7 +220,7 @@ def _is_dicom(file: Path) -> bool:
         return looks_like_dicom(stream.read(_DICOM_PREFIX))
 
 
-def _median_noise(volume: NDArray[np.float32]) -> float:
-    levels = [global_noise_level(image) for image in volume[:: max(1, len(volume) // 12)]]
+def _median_noise(images: NDArray[np.float32]) -> float:
+    levels = [global_noise_level(image) for image in images]
     known = [level for level in levels if np.isfinite(level)]
     return float(np.median(known)) if known else float("nan")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.low_dose import KERNELS, RAMP, SOFT, Kernel, photons_for_noise
+from imaging.low_dose import KERNELS, RAMP, SOFT, Kernel, kernel_correlation, kernel_shares, photons_for_noise
 from training.data.pairs import PreparedSeries, Window, evaluation_rng
 from training.data.unit_noise import DRAWS, UnitNoise
 from training.errors import UnsuitableSeries
@@ -104,7 +104,8 @@ class DoseProtocol:
         full_dose_noise_hu: noise in soft tissue that the full-dose scan counts as having under this kernel; it fixes
             the tube output. None takes the noise level that the scan has: then the result is what this scanner would
             have given at that fraction of the dose it used.
-        kernel: one of `imaging.low_dose.KERNELS`.
+        kernel: one of `imaging.low_dose.KERNELS`. None takes the texture that the scan's own noise has: then the result
+            is what this scanner would have given, and not only as to the level.
         electronic_noise: photons per ray.
 
     Raises:
@@ -113,7 +114,7 @@ class DoseProtocol:
 
     dose_fraction: float = 0.25
     full_dose_noise_hu: float | None = None
-    kernel: Kernel = SOFT
+    kernel: Kernel | None = SOFT
     electronic_noise: float = 4.0
 
     def __post_init__(self) -> None:
@@ -128,11 +129,12 @@ class DoseProtocol:
             if self.full_dose_noise_hu is None
             else f"{self.dose_fraction:g} of a dose with {self.full_dose_noise_hu:g} HU noise"
         )
-        return f"{dose}, {self.kernel.name} kernel, electronic noise {self.electronic_noise:g} photons"
+        texture = f"{self.kernel.name} kernel" if self.kernel else "the scan's own texture"
+        return f"{dose}, {texture}, electronic noise {self.electronic_noise:g} photons"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "kernel": self.kernel.name}
+        return {**asdict(self), "kernel": self.kernel and self.kernel.name}
 
     def __call__(self, series: PreparedSeries, window: Window, rng: np.random.Generator) -> NDArray[np.float32]:
         """The window at this dose under a fresh mix of the cached draws; raises `UnsuitableSeries`."""
@@ -153,19 +155,20 @@ class DoseProtocol:
         electronic_mix: NDArray[np.float64],
     ) -> NDArray[np.float32]:
         noise, number = unit_noise(series), window[0]
-        first = KERNELS.index(self.kernel) * DRAWS
+        shares = texture_shares(series) if self.kernel is None else kernel_shares(kernel_correlation(self.kernel))
         a = self.dose_fraction
-        # the deviations in HU at I0 = 1 of the two mixed draws; cached noise has deviation 1
-        draws = slice(first, first + DRAWS)
-        quantum = quantum_mix * noise.quantum_sd[number, draws]
-        electronic = electronic_mix * noise.electronic_sd[number, draws] * self.electronic_noise
+        # the deviations in HU at I0 = 1 of each mixed draw; cached noise has deviation 1
+        weights = np.sqrt(np.repeat(shares, DRAWS))
+        quantum = weights * np.tile(quantum_mix, len(KERNELS)) * noise.quantum_sd[number]
+        electronic = weights * np.tile(electronic_mix, len(KERNELS)) * noise.electronic_sd[number]
+        electronic = electronic * self.electronic_noise
         level = own_noise(series) if self.full_dose_noise_hu is None else self.full_dose_noise_hu
         photons = photons_for_noise(float(np.sum(quantum**2)), float(np.sum(electronic**2)), level)
         reference = np.asarray(series.images[window])
         total = np.zeros(reference.shape, np.float32)
         # the weights of imaging.low_dose.added_noise
-        add_mixed(total, noise.quantum, window, first, quantum * np.sqrt((1 - a) / a / photons))
-        add_mixed(total, noise.electronic, window, first, electronic * (np.sqrt(1 - a * a) / a / photons))
+        add_mixed(total, noise.quantum, window, 0, quantum * np.sqrt((1 - a) / a / photons))
+        add_mixed(total, noise.electronic, window, 0, electronic * (np.sqrt(1 - a * a) / a / photons))
         return reference + total
 
 
@@ -181,6 +184,16 @@ def standard_protocols(dose_fraction: float) -> tuple[DoseProtocol, ...]:
 def own_noise(series: PreparedSeries) -> float:
     """Noise level in soft tissue of the scan itself, in HU."""
     return series.noise_level if np.isfinite(series.noise_level) else TYPICAL_NOISE_HU
+
+
+def texture_shares(series: PreparedSeries) -> NDArray[np.float64]:
+    """(K,) shares of the variance under each of `KERNELS` that give noise the texture of the scan's own.
+
+    Texture is what `imaging.low_dose.kernel_shares` makes of the correlation between neighbours, no more: a soft kernel
+    for scans without soft tissue to measure.
+    """
+    known = series.noise_correlation
+    return kernel_shares(known if np.isfinite(known) else kernel_correlation(SOFT))
 
 
 def unit_noise(series: PreparedSeries) -> UnitNoise:

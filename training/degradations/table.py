@@ -73,6 +73,13 @@ _CT = (
         {"dose_fraction": 0.25, "electronic_noise": 4.0},
     ),
     Degradation(
+        "low-dose-matched",
+        "ct",
+        "the same with the texture of the scan's own noise: nothing but its strength tells the two apart",
+        partial(DoseProtocol, kernel=None),
+        {"dose_fraction": 0.25, "electronic_noise": 4.0},
+    ),
+    Degradation(
         "sparse-views",
         "ct",
         "streaks of too few projections, soft kernel: no noise, but the patient's own edges, far away",

@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from imaging.low_dose import KERNELS, RAMP, SOFT, added_noise, calibrate, line_integrals, noise_basis, noise_region
+from imaging.low_dose import (
+    KERNELS,
+    RAMP,
+    SOFT,
+    added_noise,
+    calibrate,
+    kernel_correlation,
+    line_integrals,
+    noise_basis,
+    noise_region,
+)
 from training.data.datasets import evaluation_pairs
 from training.data.pairs import Repeats
 from training.data.unit_noise import DRAWS
@@ -64,6 +76,30 @@ def test_evaluation_is_the_physics_of_low_dose(prepared):
     expected = added_noise(basis, dose_fraction=0.2, photons=photons, electronic_noise=30.0, draw=draw)
     degraded, reference = list(evaluation_pairs(series, protocol))[1]
     np.testing.assert_allclose(degraded - reference, expected, atol=0.002 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_matched_noise_has_the_texture_of_the_scan(prepared, kernel):
+    """Of a scan whose own noise is that of a kernel, and of one between two kernels; the level stays the scan's."""
+    matched = DoseProtocol(0.25, kernel=None, electronic_noise=0.0)
+    series = replace(prepared(), noise_correlation=kernel_correlation(kernel))
+    np.testing.assert_array_equal(
+        matched.repeat(series, WHOLE, 0), replace(matched, kernel=kernel).repeat(series, WHOLE, 0)
+    )
+    between = replace(series, noise_correlation=0.4)
+    noise = matched.repeat(between, WHOLE, 0) - series.images[0]
+    region = noise_region(np.asarray(series.images[0]))
+    # draws of two kernels, whose correlation by chance is in the sum
+    assert noise[region].std() == pytest.approx(np.sqrt(3) * series.noise_level, rel=0.1)
+    pairs = region[:, 1:] & region[:, :-1]
+    assert np.corrcoef(noise[:, 1:][pairs], noise[:, :-1][pairs])[0, 1] == pytest.approx(0.4, abs=0.12)
+    assert "the scan's own texture" in matched.label
+
+
+def test_a_scan_of_unknown_texture_counts_as_softly_reconstructed(prepared):
+    series = replace(prepared(), noise_correlation=float("nan"))
+    unknown, soft = (DoseProtocol(kernel=kernel).repeat(series, WHOLE, 0) for kernel in (None, SOFT))
+    np.testing.assert_array_equal(unknown, soft)
 
 
 @pytest.mark.parametrize("dose_fraction", [0.0, -0.5, 1.5, float("nan")])
