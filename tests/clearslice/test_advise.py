@@ -43,9 +43,9 @@ def test_it_prints_what_was_measured_and_what_follows(data, run_command, tmp_pat
     plot = tmp_path / "noise.png"
     output = " ".join(run_command("--data", data, "--plot", plot).stdout.split())
     assert "measured on pairs" in output
-    assert "advice: relative-huber --set delta=" in output
+    assert "advice: relative-l2" in output
+    assert "Next best: perceptual, huber." in output
     assert "8" in output
-    assert "but" in output
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
@@ -75,7 +75,7 @@ def test_json_is_whole_and_evidence_overrides_theory(data, run_command, tmp_path
 def test_verification_says_who_was_better(data, run_command, tmp_path):
     tiny = ("--epochs", 1, "--steps", 2, "--batch", 2, "--patch", 16, "--runs", tmp_path / "runs")
     output = " ".join(run_command("--data", data, "--verify", *tiny).stdout.split())
-    for recipe in ("huber", "l1", "barron", "l2", "untreated"):
+    for recipe in ("huber", "perceptual", "l2", "untreated"):
         assert recipe in output
     assert "The advice" in output
     assert "after 2 steps of 2 patches of 16 x 16 pixels" in output

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training.advice.advise import Winner
+from training.comparison.standings import NEGLIGIBLE_DB
 from training.comparison.study import Choice
 from training.domains import Domain
 from training.errors import UnusableEvidence
@@ -58,7 +59,11 @@ def _winners(degradations: list[dict[str, Any]], file: Path) -> dict[str, Winner
 
 def _winner(ranked: list[dict[str, Any]], methods: list[dict[str, Any]], file: Path) -> Winner:
     best = min(ranked, key=lambda method: int(_standing(method)["rank"]))
-    tied = [Choice.parse(each["name"]).label for each in ranked if each is not best and _standing(each)["tied"]]
+    tied = [
+        Choice.parse(each["name"]).label
+        for each in ranked
+        if each is not best and (_standing(each)["tied"] or _mean(best) - _mean(each) < NEGLIGIBLE_DB)
+    ]
     choice = Choice.parse(best["name"])
     found = Winner(choice.name, dict(choice.settings), tuple(tied), file.name)
     filters = [each for each in methods if each["kind"] == "baseline" and each["tuned"]]

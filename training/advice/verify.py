@@ -50,6 +50,7 @@ class Budget:
     steps: int = 250
     batch: int = 16
     patch: int = 64
+    learning_rate: float = 5e-3  # so few steps need it (docs/which-loss.md)
     network: UNetConfig = field(default_factory=lambda: UNetConfig((24, 40, 56), 2))
     precision: str = "mixed_bfloat16"
     seed: int = 0
@@ -202,6 +203,7 @@ def _train(
         steps=budget.steps,
         batch=budget.batch,
         patch=budget.patch,
+        learning_rate=budget.learning_rate,
         precision=budget.precision,
         seed=budget.seed,
         network=budget.network,

@@ -23,7 +23,7 @@ from training.evaluation.image_scores import Picture
 from training.run_files import write_json
 
 FILE = "advice.json"
-VERSION = 1
+VERSION = 2
 """Raise when the advice changes: it is then given anew."""
 
 Outcome = Literal["best", "tied", "behind", "not ranked"]

@@ -42,6 +42,10 @@ MINIMUM_SEEDS = 2
 Values = Mapping[str, NDArray[np.float64]]
 """Patient -> (seeds, slices) scores of one method; (1, slices) for a method without seeds."""
 
+NEGLIGIBLE_DB = 0.1
+"""A difference in PSNR that is nothing to choose by, chance or not: about twice what another seed does to a mean in the
+studies of docs/which-loss.md."""
+
 
 @dataclass(frozen=True)
 class Difference:

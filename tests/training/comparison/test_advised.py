@@ -14,7 +14,7 @@ TERMS = {"tune": ["t0"]}
 
 @pytest.fixture(scope="module")
 def laplace(tmp_path_factory):
-    """A folder with the advice for Laplace noise: l1."""
+    """A folder with the advice for Laplace noise: l2."""
     rng = np.random.default_rng(0)
     clean = [dead_leaves((128, 128), each) for each in rng.spawn(3)]
     pairs = [((each + rng.laplace(0, 0.05, each.shape)).astype(np.float32), each) for each in clean]
@@ -35,15 +35,15 @@ def standings(chance: float = 0.01, **gains: float):
 @pytest.mark.parametrize(
     ("measured", "outcome", "behind"),
     [
-        (standings(l2=30.0, l1=30.5), "best", 0.0),
-        (standings(l2=30.5, l1=30.0), "behind", 0.5),
-        (standings(l2=30.5, l1=30.0, chance=1.0), "tied", 0.14),
-        (standings(l2=30.5, huber=30.0), "not ranked", None),
+        (standings(l1=30.0, l2=30.5), "best", 0.0),
+        (standings(l1=30.5, l2=30.0), "behind", 0.5),
+        (standings(l1=30.5, l2=30.0, chance=1.0), "tied", 0.14),
+        (standings(l1=30.5, huber=30.0), "not ranked", None),
     ],
 )
 def test_advice_is_held_against_what_was_measured(laplace, measured, outcome, behind):
     found = agreement(laplace, measured)
-    assert (found.family, found.recipe, found.outcome) == ("laplace", "l1", outcome)
+    assert (found.family, found.recipe, found.outcome) == ("laplace", "l2", outcome)
     assert found.behind == (None if behind is None else pytest.approx(behind, abs=0.02))
     assert "heavy tails" in found.reason
 

@@ -6,7 +6,8 @@
     Agreements ----------------advised--> what `clearslice advise` says of the noise alone, and what came
     Variations ----------------variants--> what other constants do to a recipe
 
-A difference is called real when `standings.Difference.real` says so; everything else "may be chance".
+A difference is called real when `standings.Difference.real` says so; everything else "may be chance". A real one in
+PSNR below `NEGLIGIBLE_DB` is said to be too little to choose by.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from training.comparison.advised import Agreement
-from training.comparison.standings import Difference, Standing, Standings
+from training.comparison.standings import NEGLIGIBLE_DB, Difference, Standing, Standings
 from training.comparison.statistics import MINIMUM_PATIENTS
 from training.comparison.theory import FAVOURITES, Judgement, Verdict
 from training.comparison.variants import Variation
@@ -57,7 +58,8 @@ def advice(psnr: Standings, ssim: Standings, seconds: Mapping[str, float]) -> li
     if len(psnr.recipes) == 1:
         return [f"{best.method} is the only recipe: nothing is compared.", *_against_filters(psnr)]
     others = [each for each in psnr.recipes[1:] if each.tied]
-    behind = [each for each in psnr.recipes[1:] if not each.tied]
+    close = [each for each in psnr.recipes[1:] if not each.tied and -_to_best(each).mean < NEGLIGIBLE_DB]
+    behind = [each for each in psnr.recipes[1:] if not each.tied and each not in close]
     if not others:
         sentences = [
             f"Take {best.method}: {_lead(psnr)} ahead of {psnr.recipes[1].method}, the next, and not by chance."
@@ -68,9 +70,12 @@ def advice(psnr: Standings, ssim: Standings, seconds: Mapping[str, float]) -> li
             (
                 f"Take {best.method}, or as well {listed([each.method for each in others])}: within"
                 f" {amount('psnr', furthest, signed=False)} of it, which may be chance."
-            ),
-            *_cheaper(best, others, seconds),
+            )
         ]
+    if close:
+        texts = [f"{each.method} ({amount('psnr', _to_best(each).mean)})" for each in close]
+        sentences.append(f"Behind, and not by chance, but by too little to choose by: {listed(texts)}.")
+    sentences += _cheaper(best, [*others, *close], seconds)
     if behind:
         texts = [f"{each.method} ({amount('psnr', _to_best(each).mean)})" for each in behind]
         many = len(texts) > _LISTED
@@ -175,17 +180,19 @@ def advised(agreements: Mapping[str, Agreement]) -> list[str]:
     if not ranked:
         return []
     best, tied = (sum(each.outcome == outcome for each in ranked.values()) for outcome in ("best", "tied"))
+    close = sum(each.behind is not None and each.behind < NEGLIGIBLE_DB for each in ranked.values())
     sentences = [
         (
-            "clearslice advise, by theory and from the noise of the tune patients alone, names the best recipe or one"
-            f" that cannot be told from it under {best + tied} of {len(ranked)} degradations (the best itself: {best})."
+            "clearslice advise, by its rules and from the noise of the tune patients alone, names the best recipe or"
+            f" one that cannot be told from it under {best + tied} of {len(ranked)} degradations (the best itself:"
+            f" {best}), and one less than {NEGLIGIBLE_DB} dB behind the best under {close}."
         )
     ]
     for label, each in agreements.items():
         start = f"Under {label} it sees {each.family} noise and names {each.recipe}"
         if each.outcome == "behind" and each.behind is not None:
             distance = amount("psnr", each.behind, signed=False)
-            sentences.append(f"{start}, which is {distance} behind the best, and not by chance.")
+            sentences.append(f"{start}, which is {distance} behind the best{_weight(each.behind)}.")
         elif each.outcome == "not ranked":
             sentences.append(f"{start}, which is no row of this study.")
     return sentences
@@ -228,12 +235,17 @@ def _favourites(columns: Sequence[Standings]) -> list[str]:
                 f"{best.method} leads by {amount('psnr', -standing.to_best.mean, signed=False)}, which may be chance."
             )
         else:
-            came = (
-                f"theory failed: it is {amount('psnr', -standing.to_best.mean, signed=False)} behind {best.method},"
-                " and not by chance."
-            )
+            behind = -standing.to_best.mean
+            verdict = "it all but leads: it" if behind < NEGLIGIBLE_DB else "theory failed: it"
+            distance = amount("psnr", behind, signed=False)
+            came = f"{verdict} is {distance} behind {best.method}{_weight(behind)}."
         sentences.append(f"{start}: {came}")
     return sentences
+
+
+def _weight(behind: float) -> str:
+    """Of a real difference in PSNR: what it is worth."""
+    return ", not by chance, but too little to choose by" if behind < NEGLIGIBLE_DB else ", and not by chance"
 
 
 def _by_ssim(best: Standing, ssim: Standings) -> list[str]:
