@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from training.advice.evidence import FORMAT, read_evidence
 from training.comparison.report import analyse
 from training.errors import UnusableEvidence
+from training.recipes import RECIPES
 
 
 def method(name, rank, *, tied=False, mean=30.0):
@@ -28,7 +30,8 @@ REPORT = {
                 method("Gaussian", None, mean=29.0),
                 method("l1", 2, tied=True),
                 method("huber:delta=0.5", 1, tied=True),
-                method("l2", 3),
+                method("l2", 3, mean=29.95),
+                method("charbonnier", 4, mean=29.9),
             ],
         },
         {"label": "gaussian:sigma=60", "methods": [method("l2", 1, tied=True)]},
@@ -51,7 +54,7 @@ def test_the_best_recipe_of_each_degradation_is_read(written):
     winners = read_evidence(written(REPORT), "ct")
     assert set(winners) == {"gaussian", "impulse"}
     gaussian = winners["gaussian"]
-    assert (gaussian.recipe, gaussian.settings, gaussian.tied) == ("huber", {"delta": 0.5}, ("l1",))
+    assert (gaussian.recipe, gaussian.settings, gaussian.tied) == ("huber", {"delta": 0.5}, ("l1", "l2"))
     assert gaussian.source == "report.json"
     assert gaussian.filter is None
     impulse = winners["impulse"]
@@ -77,3 +80,13 @@ def test_it_reads_what_reports_are_written_in():
 def test_other_files_are_refused(written, plain, domain, says):
     with pytest.raises(UnusableEvidence, match=says):
         read_evidence(written(plain), domain)
+
+
+@pytest.mark.parametrize(
+    ("name", "domain", "columns"), [("which-loss", "ct", 6), ("which-loss-pictures", "relative", 4)]
+)
+def test_the_studies_in_the_docs_are_evidence(name, domain, columns):
+    """`clearslice advise --evidence docs/reports/which-loss.json`, as docs/which-loss.md says."""
+    winners = read_evidence(Path(__file__).parents[3] / "docs" / "reports" / f"{name}.json", domain)
+    assert len(winners) == columns
+    assert {each.recipe for each in winners.values()} <= set(RECIPES)
