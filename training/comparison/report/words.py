@@ -180,12 +180,15 @@ def advised(agreements: Mapping[str, Agreement]) -> list[str]:
     if not ranked:
         return []
     best, tied = (sum(each.outcome == outcome for each in ranked.values()) for outcome in ("best", "tied"))
-    close = sum(each.behind is not None and each.behind < NEGLIGIBLE_DB for each in ranked.values())
+    close = sum(
+        each.outcome in {"best", "tied"} or (each.behind is not None and each.behind < NEGLIGIBLE_DB)
+        for each in ranked.values()
+    )
     sentences = [
         (
             "clearslice advise, by its rules and from the noise of the tune patients alone, names the best recipe or"
             f" one that cannot be told from it under {best + tied} of {len(ranked)} degradations (the best itself:"
-            f" {best}), and one less than {NEGLIGIBLE_DB} dB behind the best under {close}."
+            f" {best}), and under {close} if one that is less than {NEGLIGIBLE_DB} dB behind counts too."
         )
     ]
     for label, each in agreements.items():

@@ -36,12 +36,17 @@ def test_advice_is_counted_and_where_it_failed_that_is_said():
         "laplace": Agreement("laplace", "l1", {}, "", "tied", 0.03),
         "impulse": Agreement("impulse", "l1", {}, "", "behind", 1.2),
         "poisson": Agreement("poisson", "l2", {}, "", "not ranked", None),
+        "low-dose": Agreement("low-dose", "l2", {}, "", "behind", 0.04),
     }
     count, *others = advised(outcomes)
-    assert "under 2 of 3 degradations (the best itself: 1)" in count
+    assert "under 2 of 4 degradations (the best itself: 1), and under 3 if one that is less than 0.1 dB" in count
     assert others == [
         "Under impulse it sees impulse noise and names l1, which is 1.20 dB behind the best, and not by chance.",
         "Under poisson it sees poisson noise and names l2, which is no row of this study.",
+        (
+            "Under low-dose it sees low-dose noise and names l2, which is 0.04 dB behind the best, not by chance, but too"
+            " little to choose by."
+        ),
     ]
     assert advised({}) == []
 
@@ -51,6 +56,16 @@ def test_a_clear_winner_is_named_alone():
     assert said.startswith("Take l1: 0.50 dB ahead of l2, the next, and not by chance.")
     assert "Worse, and not by chance: l2 (-0.50 dB) and huber (-0.80 dB)." in said
     assert "SSIM says the same." in said
+
+
+def test_a_real_difference_may_be_too_little_to_choose_by():
+    psnr = standings(l2=values(-0.05), l1=values(0.0), huber=values(-0.3))
+    assert not psnr["l2"].tied
+    said = text(psnr, seconds={"l2": 0.1, "l1": 0.2, "huber": 0.1})
+    assert "Behind, and not by chance, but by too little to choose by: l2 (-0.05 dB)." in said
+    assert "Of these l2 trains 2.0 times as fast as l1." in said
+    assert "Worse, and not by chance: huber (-0.3" in said
+    assert any("it all but leads: it is 0.05 dB behind l1" in each for each in theory([], [psnr]))
 
 
 def test_a_tie_is_called_one():
