@@ -44,8 +44,8 @@ def test_advice_is_counted_and_where_it_failed_that_is_said():
         "Under impulse it sees impulse noise and names l1, which is 1.20 dB behind the best, and not by chance.",
         "Under poisson it sees poisson noise and names l2, which is no row of this study.",
         (
-            "Under low-dose it sees low-dose noise and names l2, which is 0.04 dB behind the best, not by chance, but too"
-            " little to choose by."
+            "Under low-dose it sees low-dose noise and names l2, which is 0.04 dB behind the best, not by chance, but"
+            " too little to choose by."
         ),
     ]
     assert advised({}) == []
