@@ -45,7 +45,8 @@ def advise(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="report.json of `clearslice compare`: what it measured overrides theory.",
+            help="report.json of `clearslice compare`, as docs/reports/which-loss.json: what it measured overrides"
+            " the rules.",
             show_default=False,
         ),
     ] = None,
