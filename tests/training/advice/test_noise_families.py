@@ -26,7 +26,8 @@ UNTOLD_WITHOUT_REFERENCE = {
 }
 """Where noisy images alone lead to another family; the advised recipe is the same, but for streaks."""
 
-CASES = [(domain, name) for domain, rows in DEGRADATIONS.items() for name in rows]
+# whose texture a low dose has cannot be seen: that one is a low dose like any other
+CASES = [(domain, name) for domain, rows in DEGRADATIONS.items() for name in rows if name != "low-dose-matched"]
 
 
 @pytest.fixture(scope="module")
