@@ -69,7 +69,7 @@ RAMP, STANDARD, SOFT, VERY_SOFT = KERNELS
 
 
 def kernel_correlation(kernel: Kernel) -> float:
-    """Correlation of the noise of neighbouring pixels under a kernel, -1..1: 0.05, 0.25, 0.57 and 0.77 for `KERNELS`.
+    """Correlation of the noise of neighbouring pixels under a kernel, -1..1: 0.05, 0.23, 0.57 and 0.77 for `KERNELS`.
 
     From the noise power spectrum of filtered back-projection, |f| times the squared window, by the Hankel transform
     (Riederer, Pelc & Chesler, Phys Med Biol 1978; 23:446-454).

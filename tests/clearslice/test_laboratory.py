@@ -77,6 +77,14 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
     assert "two of the targets are called ct-l2" in " ".join(output.replace("│", "").split())
 
 
+def test_a_run_starts_from_another(data, run, run_command, tmp_path):
+    common = ("--data", data, "--cache", run.parent / "cache", *TINY)
+    run_command("train", "ct-l1", "--start", run, "--run", tmp_path / "r", *common)
+    assert json.loads((tmp_path / "r" / "settings.json").read_text())["start"]["of"] == str(run)
+    output = run_command("train", "ct-l1", "--start", "ct-l3", "--run", tmp_path / "none", *common, status=1)
+    assert "nothing to start from" in output
+
+
 def test_any_degradation_is_evaluated(data, run, run_command, tmp_path):
     common = ("evaluate", run, "--data", data, "--cache", run.parent / "cache", "--out", tmp_path)
     table = run_command(*common, "--degradation", "gaussian:sigma=30")

@@ -3,7 +3,7 @@
     pairs of tune slices --profile_from_pairs--> profile --advise--> advice.json --standing--> Agreement
                                                                                   best | tied | behind | not ranked
 
-The advice is that of `clearslice advise`, by theory: no score of the study goes into it.
+The advice is that of `clearslice advise`, by its rules: no score of the study goes into it.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ UNTOLD_WITHOUT_REFERENCE = {
     ("relative", "poisson"): "poisson-gaussian",  # texture adds a part that does not follow the signal
     ("ct", "sparse-views"): "low-dose",  # where tissue is flat, streaks look like the noise of few photons
 }
-"""Where noisy images alone lead to another family; the advised recipe is the same, but for streaks."""
+"""Where noisy images alone lead to another family; the advised recipe is the same."""
 
 # whose texture a low dose has cannot be seen: that one is a low dose like any other
 CASES = [(domain, name) for domain, rows in DEGRADATIONS.items() for name in rows if name != "low-dose-matched"]
