@@ -186,8 +186,8 @@ def _measured(family: Family, by_rule: str, winner: Winner, found: str, doubts: 
     # those under other numbers have their row in the reason, but no name of their own
     others = [each for each in (winner.recipe, *winner.tied, by_rule) if each != recipe and ":" not in each]
     agrees = "as the rule says" if winner.recipe == by_rule else f"where the rule says {by_rule}"
-    tied = f", with little or nothing between it and {', '.join(winner.tied)}," if winner.tied else ""
-    because = f"{winner.source} measured {winner.recipe}{tied} as the best under {family} noise, {agrees}"
+    tied = f", not clearly ahead of {', '.join(winner.tied)}," if winner.tied else ""
+    because = f"in {winner.source} {winner.recipe}{tied} was the best under {family} noise, {agrees}"
     if stands:
         because += f"; nothing is better than {by_rule} by more than chance, or by anything to choose by"
     return Advice(
