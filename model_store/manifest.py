@@ -67,6 +67,39 @@ class Score(_Frozen):
     images: int
 
 
+class TissueFactors(_Frozen):
+    """By what the distances from `restored` to the ends of its interval were multiplied, for one class of pixels.
+
+    Attributes:
+        tissue: name of the class.
+        below: the restored value at which the next class begins, in the model's unit; None for the last.
+        lower, upper: the factors.
+        pixels: how many they come from.
+    """
+
+    tissue: str
+    below: float | None
+    lower: Annotated[float, Field(gt=0)]
+    upper: Annotated[float, Field(gt=0)]
+    pixels: int
+
+
+class IntervalCalibration(_Frozen):
+    """How `lower` and `upper` were made to hold what they promise; it is in the graph, and here to be read.
+
+    Attributes:
+        coverage: the share of the references that an interval shall hold, 0 to 1.
+        classes: in ascending order of `below`; together they cover every value.
+        degradations: what the images were degraded by.
+        patients: how many, none of them fitted.
+    """
+
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+    classes: Annotated[tuple[TissueFactors, ...], Field(min_length=1)]
+    degradations: tuple[str, ...]
+    patients: int
+
+
 class TrainingData(_Frozen):
     """One series that was fitted; `collection` and `licence` are credited on the model card."""
 
@@ -126,6 +159,7 @@ class ManifestDraft(_Frozen):
     training_settings: dict[str, Any] = {}
     training_data: tuple[TrainingData, ...] = ()
     scores: tuple[Score, ...] = ()
+    intervals: IntervalCalibration | None = None
     golden: Golden
     provenance: Provenance
 

@@ -93,11 +93,16 @@ def _noise(noise: Mapping[str, Any]) -> str:
     if "name" in noise:
         return degradation_from_json(noise).label
     return (
-        f"projection domain, {noise.get('low')} to {noise.get('high')} of the scan's own dose,"
-        f" log-uniform, times a factor of up to {noise.get('spread')} either way;"
-        f" up to {100 * noise.get('electronic_share', 0):.0f} % of the variance electronic;"
-        f" four kernels from plain ramp to very soft; {100 * noise.get('clean_share', 0):.0f} % of the patches clean"
+        f"projection domain, {_per_cent(noise['own_share'])} of the patches at {noise['low']:g} to {noise['high']:g} of"
+        f" the scan's own dose with the texture of its own noise; the others with {noise['low_hu']:g} to"
+        f" {noise['high_hu']:g} HU of noise, {_per_cent(1 - noise['own_texture'])} of them of any texture from"
+        f" plain ramp to very soft; up to {_per_cent(noise['electronic_share'])} of the variance electronic;"
+        f" {_per_cent(noise['clean_share'])} of the patches clean"
     )
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _source(features: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
 """Targets: what a network is trained against, with and without clean images.
 
-    reference, Degrade --reference--> (degraded, reference)
+    reference, Degrade --reference--> (degraded, reference), or what the degradation makes of both
                        --second-----> (one scan, another of the same place)              noise2noise
                        --halves-----> (half of a scan's views, the other half)           noise2inverse
 
@@ -42,6 +42,17 @@ class DrawsLevel(Protocol):
         ...
 
 
+@runtime_checkable
+class MakesPairs(Protocol):
+    """A `Degrade` that says itself what its image should be restored to, where that is not the reference as it is."""
+
+    def pair(
+        self, series: PreparedSeries, window: Window, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(degraded, target), (h, w) float32 each in the series' unit."""
+        ...
+
+
 def training_pair(
     degrade: Degrade, series: PreparedSeries, window: Window, target: Target, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -54,6 +65,8 @@ def training_pair(
         rng: source of randomness.
     """
     if target == "reference":
+        if isinstance(degrade, MakesPairs):
+            return degrade.pair(series, window, rng)
         return degrade(series, window, rng), np.asarray(series.images[window])
     scan = degrade.of_one_level(rng) if isinstance(degrade, DrawsLevel) else degrade
     first, second = scan(series, window, rng), scan(series, window, rng)

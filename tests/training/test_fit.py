@@ -82,7 +82,7 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(prepared, whole, tmp_pa
 
 
 def test_training_helps(prepared, tmp_path):
-    noise = DoseRange(low=0.004, high=0.006, clean_share=0)  # of a phantom with 3 HU of noise
+    noise = DoseRange(low=0.004, high=0.006, own_share=1, clean_share=0)  # of a phantom with 3 HU of noise
     network = UNetConfig((12, 16), 1)
     settings = replace(TINY, steps=60, batch=8, learning_rate=5e-3, noise=noise, network=network)
     states = []
@@ -181,11 +181,6 @@ def test_a_run_records_its_loss_and_is_not_resumed_under_another(prepared, tmp_p
         fit(replace(settings, loss={}), [prepared("a", 1)], [], tmp_path / "run")
     with pytest.raises(UnknownSetting, match="'delta'"):
         replace(settings, loss={"delta": 1.0})
-
-
-def test_settings_before_there_were_degradations_are_still_read():
-    old = {**TINY.to_json(), "noise": {"low": 0.1, "high": 0.5, "spread": 2, "electronic_share": 0, "clean_share": 0}}
-    assert FitSettings.from_json(old).noise == DoseRange(0.1, 0.5, 2, 0, 0)
 
 
 def test_a_run_has_one_degradation_of_its_domain(prepared, tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,10 +8,10 @@ import pytest
 
 from training.data.datasets import patches
 from training.degradations import DoseProtocol, DoseRange, parse_degradation
-from training.targets import DrawsLevel, training_pair
+from training.targets import DrawsLevel, MakesPairs, training_pair
 
 WHOLE = (0, slice(0, 96), slice(0, 96))
-NOISY = DoseRange(clean_share=0)
+NOISY = DoseRange(clean_share=0, resampled_share=0)
 
 ADDITIVE = [
     "low-dose",
@@ -30,10 +31,18 @@ def _correlation(one, two):
 
 
 def test_the_reference_is_the_target_of_most(prepared):
-    series = prepared("a", 1)
-    degraded, target = training_pair(NOISY, series, WHOLE, "reference", np.random.default_rng(0))
+    series, noise = prepared("a", 1), parse_degradation("gaussian", "ct")
+    degraded, target = training_pair(noise, series, WHOLE, "reference", np.random.default_rng(0))
     np.testing.assert_array_equal(target, series.images[0])
-    np.testing.assert_array_equal(degraded, NOISY(series, WHOLE, np.random.default_rng(0)))
+    np.testing.assert_array_equal(degraded, noise(series, WHOLE, np.random.default_rng(0)))
+
+
+def test_a_range_of_doses_says_itself_what_the_full_dose_would_be(prepared):
+    series, noise = prepared("a", 1), replace(NOISY, own_share=0, low_hu=60)
+    assert isinstance(noise, MakesPairs)
+    degraded, target = training_pair(noise, series, WHOLE, "reference", np.random.default_rng(0))
+    np.testing.assert_array_equal(degraded, noise.pair(series, WHOLE, np.random.default_rng(0))[0])
+    assert 0 < np.abs(target - series.images[0]).mean() < 0.5 * np.abs(degraded - series.images[0]).mean()
 
 
 def test_a_range_of_doses_can_draw_one_for_several_scans(prepared):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,9 @@ from training.data.unit_noise import UnitNoise
 from training.degradations import DoseRange
 from training.degradations.low_dose import own_noise
 from training.errors import NoTrainingData
+
+AS_IT_IS = DoseRange(own_share=1, resampled_share=0)
+"""Patches of the scan's own pixels and dose: their targets are the series' own pixels."""
 
 
 def _batches(series, noise, seed=0, **options):
@@ -31,20 +36,20 @@ def test_patches_have_their_shape_and_repeat_with_the_seed(prepared):
 
 def test_the_reference_is_a_patch_of_the_series_in_some_orientation(prepared):
     series = prepared()
-    _, reference = _batches(series, DoseRange(), steps=1, batch=4)[0]
+    _, reference = _batches(series, AS_IT_IS, steps=1, batch=4)[0]
     flat = np.asarray(series.images).reshape(-1)
     assert np.isin(reference, flat).all()
 
 
 def test_degraded_and_reference_are_turned_alike(prepared):
-    noise = DoseRange(low=0.998, high=0.999)
+    noise = DoseRange(low=0.998, high=0.999, own_share=1)
     for degraded, reference in _batches(prepared(), noise):
         assert np.abs(degraded - reference).max() < 5  # anatomy that was turned apart would differ by hundreds
 
 
 def test_the_noise_is_that_of_the_dose_and_some_patches_stay_clean(prepared):
     series = prepared()
-    noise = DoseRange(low=0.02, high=0.05, spread=1.2, clean_share=0.25)
+    noise = DoseRange(low=0.02, high=0.05, own_share=1, clean_share=0.25, resampled_share=0)
     levels = []
     for degraded, reference in _batches(series, noise, steps=40, size=64):
         for before, after in zip(reference[..., 0], degraded[..., 0], strict=True):
@@ -54,7 +59,7 @@ def test_the_noise_is_that_of_the_dose_and_some_patches_stay_clean(prepared):
     levels = np.array(levels)
     noisy = levels[levels > 0] / own_noise(series)
     assert 0.15 < np.mean(levels == 0) < 0.35
-    # sqrt((1 - a) / a) runs from 4.4 to 7, times up to 1.2 either way; a patch's level scatters about the slice's
+    # sqrt((1 - a) / a) runs from 4.4 to 7; a patch's level scatters about the slice's
     assert 4.5 < np.median(noisy) < 6.5
     assert np.percentile(noisy, 5) > 2
     assert np.percentile(noisy, 95) < 11
@@ -87,14 +92,14 @@ def _series(hu, noise_hu=10.0):
     return PreparedSeries("s", "p", (1.0, 1.0), "HU", noise_hu, hu, UnitNoise(*noises, ones, ones))
 
 
-def test_levels_are_log_uniform_in_dose_and_shares_are_kept():
+def test_doses_of_the_scans_own_are_uniform_and_shares_are_kept():
     series = _series(np.zeros((1, 8, 8), np.float32))
-    noise = DoseRange(low=0.05, high=0.9, spread=1.0, electronic_share=0.4, clean_share=0)
+    noise = DoseRange(low=0.05, high=0.9, own_share=1, electronic_share=0.4, clean_share=0, resampled_share=0)
     pairs = _batches(series, noise, size=8, batch=50, steps=40)
+    assert all((reference == 0).all() for _, reference in pairs)  # the scan has the noise of its full dose already
     added = np.concatenate([degraded - reference for degraded, reference in pairs])[..., 0].astype(np.float64)
     variance = np.mean(added**2, axis=(1, 2))
-    dose = 1 / (1 + variance / series.noise_level**2)  # from variance = n^2 (1 - a) / a
-    place = (np.log(dose) - np.log(0.05)) / (np.log(0.9) - np.log(0.05))
+    place = (1 / (1 + variance / series.noise_level**2) - 0.05) / 0.85  # from variance = n^2 (1 - a) / a
     assert place.min() > -1e-3
     assert place.max() < 1 + 1e-3
     np.testing.assert_allclose(np.quantile(place, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.05)
@@ -113,19 +118,34 @@ def _checks(size):
     return (1 - 2 * (np.arange(size) % 2))[:, None] * (1 - 2 * (np.arange(size) % 2))[None, :]
 
 
-def test_the_spread_widens_the_levels_by_its_factor():
-    series = _series(np.zeros((1, 8, 8), np.float32))
-    noise = DoseRange(low=0.5, high=0.5, spread=1.7, clean_share=0)
-    added = np.concatenate([d - r for d, r in _batches(series, noise, size=8, batch=50, steps=20)])
-    factor = np.sqrt(np.mean(added[..., 0].astype(np.float64) ** 2, axis=(1, 2))) / series.noise_level
-    assert 1 / 1.7 - 1e-3 < factor.min() < 0.62
-    assert 1.6 < factor.max() < 1.7 + 1e-3
+def test_scans_that_are_not_there_have_any_level_and_their_target_what_a_full_dose_would():
+    own, low, high = 10.0, 20.0, 80.0
+    series = _series(np.zeros((1, 8, 8), np.float32), own)
+    noise = replace(AS_IT_IS, low=0.25, high=0.25, own_share=0, low_hu=low, high_hu=high, own_texture=1, clean_share=0)
+    pairs = _batches(series, noise, size=8, batch=50, steps=20)
+    degraded, target = (np.concatenate(each)[..., 0].astype(np.float64) for each in zip(*pairs, strict=True))
+    total = np.sqrt(np.mean(degraded**2, axis=(1, 2)) + own**2)  # with the scan's own, which these zeros do not show
+    place = np.log(total / low) / np.log(high / low)
+    assert place.min() > -1e-3
+    assert place.max() < 1 + 1e-3
+    np.testing.assert_allclose(np.quantile(place, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.06)
+    kept = np.sum(target * degraded, axis=(1, 2)) / np.sum(degraded**2, axis=(1, 2))
+    np.testing.assert_allclose(target, kept[:, None, None] * degraded, atol=1e-3)
+    np.testing.assert_allclose(own**2 + kept * (total**2 - own**2), 0.25 * total**2, rtol=1e-3)
+
+
+def test_a_level_that_the_scan_has_already_is_not_reached_by_adding():
+    series = _series(np.zeros((1, 8, 8), np.float32), 30.0)
+    noise = replace(AS_IT_IS, own_share=0, own_texture=1, low_hu=10, high_hu=20, clean_share=0)
+    for degraded, target in _batches(series, noise, size=8, batch=50, steps=4):
+        np.testing.assert_allclose(np.sqrt(np.mean(degraded.astype(np.float64) ** 2, axis=(1, 2, 3))), 10, rtol=1e-3)
+        assert not target.any()  # more than a full dose's noise is in the scan
 
 
 def test_all_eight_orientations_come_and_all_slices_too():
     hu = np.arange(3 * 16, dtype=np.float32).reshape(3, 4, 4)
     seen = set()
-    for _, reference in _batches(_series(hu), DoseRange(), size=4, batch=50, steps=10):
+    for _, reference in _batches(_series(hu), AS_IT_IS, size=4, batch=50, steps=10):
         seen |= {patch.tobytes() for patch in reference}
     turned = [np.rot90(image, turns) for image in hu for turns in range(4)]
     assert seen == {patch.tobytes() for image in turned for patch in (image, image[:, ::-1])}
