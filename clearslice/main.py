@@ -10,6 +10,7 @@ import typer
 
 from clearslice.commands import (
     advise,
+    calibrate,
     compare,
     degradations,
     evaluate,
@@ -48,6 +49,7 @@ app.command("recipes")(recipes.recipes)
 app.command("degradations")(degradations.degradations)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)
 app.command("advise")(advise.advise)
 app.command("tune")(tune.tune)

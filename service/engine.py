@@ -31,7 +31,7 @@ from service.codecs import NO_DEADLINE, Codecs
 from service.errors import NotReady, ServiceError, TooBusy
 from service.executor import Executor, Restored
 from service.intake import decode_pair, take_in
-from service.models import Load, LoadedVersions, names_taking
+from service.models import Load, LoadedVersions, names_taking, no_such_output, restores
 from service.scores import score_frames
 from service.settings import Settings
 from service.telemetry import Instruments, log_defect
@@ -52,6 +52,7 @@ class Task:
     Attributes:
         image, reference: whole files.
         model: ref, or None for the store's default.
+        outputs: `restored`, and what else the model shall give.
         strength: 0 to 1.
         metrics: which to compute; empty for none.
         rescale: for files that state no unit.
@@ -61,6 +62,7 @@ class Task:
     image: bytes = field(repr=False)
     reference: bytes | None = field(repr=False)
     model: str | None
+    outputs: tuple[str, ...]
     strength: float
     metrics: tuple[str, ...]
     rescale: Rescale | None
@@ -76,9 +78,11 @@ class Answer:
         frames: how many images the file holds.
         shape: (H, W) of each.
         seconds: by step: decode, queue, infer, encode.
+        others: further output -> its file.
     """
 
     encoded: pipeline.Encoded
+    others: dict[str, pipeline.Encoded]
     native: Format
     frames: int
     shape: tuple[int, int]
@@ -192,21 +196,24 @@ class Engine:
             ImagingError, ModelStoreError, ServiceError: as the steps say.
         """
         version = await self.codecs.run(deadline, self._resolve, task.model)
+        if missing := [name for name in task.outputs if name not in ("restored", *version.manifest.spread_outputs)]:
+            raise await self.codecs.run(deadline, no_such_output, self.store, version, missing)
         begin = time.monotonic()
         frames, reference = await self.codecs.run(deadline, self._decode, task, version.manifest)
         wanted = task.choose_format(frames.format, len(frames))
         decoded = time.monotonic()
         async with self.versions.lease(version, deadline=deadline) as restorer:
             # one by one, so that a long stack leaves room for others between its frames
+            restore = restores(restorer, task.outputs)
             answers = [
                 await self._executor.restore(
-                    restorer, pipeline.to_batch(image), deadline=deadline, admitted=image is not frames.first
+                    restore, pipeline.to_batch(image), deadline=deadline, admitted=image is not frames.first
                 )
                 for image in frames
             ]
-            precision, device = restorer.precision, restorer.device
+            precision, device = restorer.precision if len(task.outputs) == 1 else "float32", restorer.device
         encode_begin = time.monotonic()
-        encoded, scores = await self.codecs.run(
+        encoded, others, scores = await self.codecs.run(
             deadline, self._finish, task, version, (frames, reference), wanted, answers
         )
         infer = sum(answer.infer_seconds for answer in answers)
@@ -221,6 +228,7 @@ class Engine:
             structlog.get_logger("clearslice").info("tolerated", notes=encoded.notes)
         return Answer(
             encoded=encoded,
+            others=others,
             native=frames.format,
             frames=len(frames),
             shape=frames.shape,
@@ -268,12 +276,19 @@ class Engine:
         pair: tuple[Frames, Frames | None],
         wanted: Format,
         answers: list[Restored],
-    ) -> tuple[pipeline.Encoded, list[dict[str, Any]] | None]:
+    ) -> tuple[pipeline.Encoded, dict[str, pipeline.Encoded], list[dict[str, Any]] | None]:
         frames, reference = pair
-        pixels = [
-            pipeline.blend(image, pipeline.checked(answer.batch, image, version.ref), task.strength)
+        given = [
+            (image, pipeline.checked_outputs(answer.batch, image, version.ref, task.outputs))
             for image, answer in zip(frames, answers, strict=True)
         ]
+        pixels = [pipeline.blend(image, outputs["restored"], task.strength) for image, outputs in given]
+        others = {
+            name: pipeline.encode_further(
+                frames, [pipeline.without_padding(image, name, outputs[name]) for image, outputs in given], wanted
+            )
+            for name in task.outputs[1:]
+        }
         encoded = pipeline.encode(
             frames,
             pixels,
@@ -283,10 +298,10 @@ class Engine:
             series=pipeline.SeriesContext(now=self._clock()),
         )
         if reference is None or not task.metrics:
-            return encoded, None
+            return encoded, others, None
         images = {"restored": pixels, "degraded": [image.pixels for image in frames]}
         truth = [image.pixels for image in reference]
-        return encoded, score_frames(images, truth, unit=frames.unit, metrics=task.metrics)
+        return encoded, others, score_frames(images, truth, unit=frames.unit, metrics=task.metrics)
 
     def _observe(self, ref: str, came: Format, went: Format, seconds: dict[str, float]) -> None:
         self.instruments.decode_seconds.labels(came).observe(seconds["decode"])

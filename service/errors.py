@@ -8,7 +8,7 @@
                                                                                                 |
     answer <--(rules)-- derive <--(finite? shape?)-- restore <--(turn, deadline)-- queue <------+ model_store.errors
             RuleViolated  DerivationRefused  ModelFailed       DeadlinePassed         UnitMismatch
-                                                               TooBusy, ClientLeft
+                                                               TooBusy, ClientLeft    NoSuchOutput
 
 Messages are complete sentences for the person who sent the request; they hold no patient data and no file names.
 """
@@ -119,6 +119,18 @@ class UnitMismatch(ServiceError):
     def __init__(self, message: str, *, missing_fields: tuple[str, ...] = (), models: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.missing_fields = missing_fields
+        self.models = models
+
+
+class NoSuchOutput(ServiceError):
+    """The model does not give an output that was asked for.
+
+    Attributes:
+        models: names of models that do.
+    """
+
+    def __init__(self, message: str, *, models: tuple[str, ...]) -> None:
+        super().__init__(message)
         self.models = models
 
 

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -24,9 +24,9 @@ import structlog
 
 from imaging.image import AIR_HU, Unit
 from model_store.errors import ModelStoreError, RefusedVersion
-from model_store.restorer import Restorer, load_restorer
+from model_store.restorer import Batch, Restorer, load_restorer
 from model_store.store import ModelStore, ModelVersion
-from service.errors import NotReady
+from service.errors import NoSuchOutput, NotReady
 from service.settings import Settings, environment_name
 from service.telemetry import Instruments, log_defect
 
@@ -56,6 +56,34 @@ def names_taking(store: ModelStore, unit: Unit) -> list[str]:
             if store.resolve(name).manifest.unit == unit:
                 found.append(name)
     return found
+
+
+def no_such_output(store: ModelStore, version: ModelVersion, missing: Sequence[str]) -> NoSuchOutput:
+    """The error for a version that does not give some outputs; it names the models that do."""
+    giving = []
+    for name in store.names():
+        with contextlib.suppress(ModelStoreError):
+            if set(missing) <= set(store.resolve(name).manifest.spread_outputs):
+                giving.append(name)
+    instead = f"models that do: {', '.join(giving)}" if giving else "no model in the store does"
+    return NoSuchOutput(f"{version.ref} does not give {' and '.join(missing)}; {instead}", models=tuple(giving))
+
+
+def restores(restorer: Restorer, outputs: Sequence[str]) -> Callable[[Batch], Batch]:
+    """(N, H, W, 1) -> (N, H, W, C) with a channel for each of `outputs`, which its version must give.
+
+    Whatever the restorer's precision, more than `restored` is computed in float32.
+    """
+    if len(outputs) == 1:
+        return restorer
+    answer = restorer.with_uncertainty
+    assert answer is not None  # noqa: S101 - the caller looked into the manifest, which the loader holds it to
+
+    def restore(batch: Batch) -> Batch:
+        answers = answer(batch)
+        return np.concatenate([answers[name] for name in outputs], axis=-1)
+
+    return restore
 
 
 @dataclass(eq=False)

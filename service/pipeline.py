@@ -96,15 +96,19 @@ def checked(batch: Pixels, image: Image, ref: str) -> Pixels:
     Raises:
         ModelFailed: another shape or dtype than asked, NaN or infinite values.
     """
-    expected = (1, *image.shape, 1)
+    return checked_outputs(batch, image, ref, ("restored",))["restored"]
+
+
+def checked_outputs(batch: Pixels, image: Image, ref: str, outputs: Sequence[str]) -> dict[str, Pixels]:
+    """Output -> image (H, W), of an answer (1, H, W, C) that has them as channels; raises as `checked`."""
+    expected = (1, *image.shape, len(outputs))
     if not isinstance(batch, np.ndarray) or batch.shape != expected or batch.dtype != np.float32:
         found = f"{batch.shape} {batch.dtype}" if isinstance(batch, np.ndarray) else type(batch).__name__
         raise ModelFailed(f"model {ref} answered with {found} instead of {expected} float32; nothing is delivered")
-    restored: Pixels = batch[0, :, :, 0]
-    if not np.isfinite(restored).all():
-        count = int(np.count_nonzero(~np.isfinite(restored)))
+    if not np.isfinite(batch).all():
+        count = int(np.count_nonzero(~np.isfinite(batch)))
         raise ModelFailed(f"model {ref} answered with {count} values that are no finite numbers; nothing is delivered")
-    return restored
+    return {name: batch[0, :, :, channel] for channel, name in enumerate(outputs)}
 
 
 def blend(image: Image, restored: Pixels, strength: float) -> Pixels:
@@ -118,6 +122,15 @@ def blend(image: Image, restored: Pixels, strength: float) -> Pixels:
     if image.padding is not None:
         mixed[image.padding] = image.pixels[image.padding]
     return mixed
+
+
+def without_padding(image: Image, output: str, pixels: Pixels) -> Pixels:
+    """A further output, (H, W), that says of padding what is known of it: the value, with no doubt."""
+    if image.padding is None:
+        return pixels
+    known = pixels.copy()
+    known[image.padding] = 0.0 if output == "sigma" else image.pixels[image.padding]
+    return known
 
 
 def derivation_of(version: ModelVersion, strength: float) -> Derivation:
@@ -155,17 +168,33 @@ def encode(
     """
     if wanted == "dicom":
         made = _derived(frames, pixels, derivation, conventions, series)
-    elif wanted == frames.format:
-        made = Encoded(formats.encode(frames, pixels), wanted, rescale=frames.first.rescale)
-    elif wanted == "npy":
-        made = Encoded(formats.encode_npy(pixels), "npy", rescale=UNCHANGED)
-    elif wanted == "tiff":
-        made = Encoded(formats.encode_tiff(pixels, spacing=frames.spacing), "tiff", rescale=UNCHANGED)
     else:
-        (plane,) = pixels
-        rescale = HU_IN_PNG if frames.unit == "HU" else RELATIVE_IN_PNG
-        made = Encoded(formats.encode_png(plane, rescale=rescale), "png", rescale=rescale)
+        made = _as_file(frames, pixels, wanted)
     return replace(made, notes=(*frames.notes, *made.notes))
+
+
+def _as_file(frames: Frames, pixels: Sequence[Pixels], wanted: Format) -> Encoded:
+    """The images of a file that is not DICOM."""
+    if wanted == frames.format:
+        return Encoded(formats.encode(frames, pixels), wanted, rescale=frames.first.rescale)
+    if wanted == "npy":
+        return Encoded(formats.encode_npy(pixels), "npy", rescale=UNCHANGED)
+    if wanted == "tiff":
+        return Encoded(formats.encode_tiff(pixels, spacing=frames.spacing), "tiff", rescale=UNCHANGED)
+    (plane,) = pixels
+    rescale = HU_IN_PNG if frames.unit == "HU" else RELATIVE_IN_PNG
+    return Encoded(formats.encode_png(plane, rescale=rescale), "png", rescale=rescale)
+
+
+def encode_further(frames: Frames, pixels: Sequence[Pixels], wanted: Format) -> Encoded:
+    """The pixels of an output beside `restored` as a file; arguments as for `encode`.
+
+    Where DICOM is wanted it is NPY: the end of an interval is no image for reading, and must not reach an archive as
+    one.
+    """
+    if wanted == "dicom":
+        return Encoded(formats.encode_npy(pixels), "npy", rescale=UNCHANGED)
+    return _as_file(frames, pixels, wanted)
 
 
 def _derived(

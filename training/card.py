@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model_store.manifest import ManifestDraft
+from training.calibration.calibrate import CoverageRow, render_coverage
 from training.degradations import degradation_from_json
 from training.evaluation.evaluate import Row
 from training.evaluation.score_tables import render_markdown
@@ -35,8 +36,14 @@ LIMITS = """\
 - Not measured: metal artefacts, photon starvation, motion, paediatric patients, anything but single axial slices."""
 
 
-def render_card(draft: ManifestDraft, rows: Sequence[Row]) -> str:
-    """Markdown with data, settings, scores with intervals and baselines, limits and intended use."""
+def render_card(draft: ManifestDraft, rows: Sequence[Row], coverage: Sequence[CoverageRow] = ()) -> str:
+    """Markdown with data, settings, scores with intervals and baselines, limits and intended use.
+
+    Args:
+        draft: of the manifest.
+        rows: of the evaluation.
+        coverage: what the calibrated intervals hold.
+    """
     settings = draft.training_settings
     recipe = RECIPES.get(draft.recipe)
     warning = recipe.warning if recipe else ""
@@ -74,6 +81,7 @@ def render_card(draft: ManifestDraft, rows: Sequence[Row]) -> str:
 On patients that were neither fitted nor tuned on; noise simulated as in training.
 
 {render_markdown(rows) if rows else "Not evaluated."}
+{_coverage(draft, coverage)}\
 ## Limits
 
 {LIMITS}
@@ -86,6 +94,14 @@ def _uncertainty(draft: ManifestDraft) -> str:
         return ""
     means = " and ".join(f"{name}, {SPREADS[name]}" for name in draft.spread_outputs)
     return f"| `with_uncertainty` also gives | {means}; true for images like those of training, and no guarantee |\n"
+
+
+def _coverage(draft: ManifestDraft, coverage: Sequence[CoverageRow]) -> str:
+    """A section for models whose interval was calibrated."""
+    if draft.intervals is None:
+        return ""
+    table = render_coverage(coverage, draft.intervals.coverage) if coverage else "Not measured on other patients.\n"
+    return f"## Intervals\n\n{table}\n"
 
 
 def _noise(noise: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ from model_store.manifest import (
     UNCERTAINTY,
     Contract,
     Golden,
+    IntervalCalibration,
     ManifestDraft,
     Provenance,
     Score,
@@ -44,6 +45,8 @@ from model_store.manifest import (
 )
 from model_store.store import ModelStore
 from model_store.version import ModelVersion
+from training.calibration.calibrate import read_calibration
+from training.calibration.intervals import calibrated
 from training.card import render_card
 from training.domains import DOMAINS
 from training.errors import IncompatibleRun
@@ -94,22 +97,25 @@ def export(
         )
     with tempfile.TemporaryDirectory(prefix="clearslice-export-") as folder:
         staged = Path(folder) / "staged"
-        write_saved_model(model, settings, staged)
+        intervals, coverage = read_calibration(run)
+        write_saved_model(model, settings, staged, intervals=intervals)
         image = golden_image(DOMAINS[parse_model_name(settings.model)[0]])
         arrays: dict[str, Any] = {"image": image, **_answers_of(staged, image)}
         np.savez(staged / "golden.npz", **arrays)
         data = seen_series(run)
-        draft = _draft(model, settings, rows, data, credits_by_series or {})
-        (staged / "README.md").write_text(render_card(draft, rows))
+        draft = _draft(model, settings, rows, data, credits_by_series=credits_by_series or {}, intervals=intervals)
+        (staged / "README.md").write_text(render_card(draft, rows, coverage))
         return store.publish(staged, draft)
 
 
-def write_saved_model(model: keras.Model, settings: FitSettings, folder: Path) -> None:
+def write_saved_model(
+    model: keras.Model, settings: FitSettings, folder: Path, *, intervals: IntervalCalibration | None = None
+) -> None:
     """Writes the signatures over one set of variables.
 
     `serving_default` (float32) and `bfloat16` are `image` -> `restored`. `with_uncertainty` (float32) is there when the
     recipe has several outputs and gives each by its name; its `restored` is that of `serving_default`, bit for bit on
-    one processor, because it is computed by the same layers.
+    one processor, because it is computed by the same layers. Its interval is what `intervals` make of it.
     """
     import tensorflow as tf  # noqa: PLC0415 - heavy; see the module
 
@@ -143,6 +149,8 @@ def write_saved_model(model: keras.Model, settings: FitSettings, folder: Path) -
     @tf.function(input_signature=[image_spec])  # type: ignore[untyped-decorator]
     def with_uncertainty(image: Any) -> dict[str, Any]:
         answer = full(image, training=False)
+        if intervals is not None:
+            answer = calibrated(answer, intervals)
         return {name: answer[..., channel : channel + 1] for channel, name in enumerate(recipe.outputs)}
 
     module = Exported()
@@ -193,7 +201,9 @@ def _draft(
     settings: FitSettings,
     rows: Sequence[Row],
     data: Sequence[Mapping[str, Any]],
+    *,
     credits_by_series: Mapping[str, Credit],
+    intervals: IntervalCalibration | None,
 ) -> ManifestDraft:
     domain, _ = parse_model_name(settings.model)
     recipe = settings.recipe
@@ -218,6 +228,7 @@ def _draft(
             TrainingData(**each, collection=credit.collection, licence=credit.licence) for each, credit in sources
         ),
         scores=_scores(settings.model, rows),
+        intervals=intervals,
         golden=_bounds(UNIT_RANGE[DOMAINS[domain]][2]),
         provenance=Provenance(
             created=dt.datetime.now(dt.UTC).replace(microsecond=0),

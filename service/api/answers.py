@@ -2,7 +2,7 @@
 
 Answer --bare------> the image, all else in headers
        --json------> one document, the image in it as base64
-       --multipart-> the document and the image as two parts
+       --multipart-> the document and the image as two parts, and a part for each further output
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from starlette.responses import Response
 
 from service.api.negotiation import ENVELOPES, Envelope
 from service.engine import Answer
+from service.pipeline import Encoded
 from service.scores import compact
 
 METRICS_HEADER = "Clearslice-Metrics"
+OUTPUT_HEADER = "Clearslice-Output"
+"""Of a part: which output it is."""
 
 
 def respond(answer: Answer, envelope: Envelope, *, request_id: str) -> Response:
@@ -29,13 +32,20 @@ def respond(answer: Answer, envelope: Envelope, *, request_id: str) -> Response:
         return Response(encoded.data, media_type=encoded.media_type, headers=headers)
     document = answer_document(answer, request_id=request_id)
     if envelope == "json":
-        document["image"]["data"] = base64.b64encode(encoded.data).decode("ascii")
+        for described, each in zip(
+            (document["image"], *document["outputs"].values()), (encoded, *answer.others.values()), strict=True
+        ):
+            described["data"] = base64.b64encode(each.data).decode("ascii")
         return Response(_json(document), media_type=ENVELOPES["json"], headers=headers)
     boundary = secrets.token_hex(16)
-    parts = ((ENVELOPES["json"], _json(document)), (encoded.media_type, encoded.data))
+    parts = [("", ENVELOPES["json"], _json(document))]
+    for name, each in {"restored": encoded, **answer.others}.items():
+        parts.append((f"{OUTPUT_HEADER}: {name}\r\n", each.media_type, each.data))
     body = b"".join(
-        f"--{boundary}\r\nContent-Type: {media_type}\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data + b"\r\n"
-        for media_type, data in parts
+        f"--{boundary}\r\nContent-Type: {media_type}\r\n{more}Content-Length: {len(data)}\r\n\r\n".encode()
+        + data
+        + b"\r\n"
+        for more, media_type, data in parts
     )
     media_type = f'{ENVELOPES["multipart"]}; boundary="{boundary}"'
     return Response(body + f"--{boundary}--\r\n".encode(), media_type=media_type, headers=headers)
@@ -66,8 +76,6 @@ def answer_headers(answer: Answer) -> dict[str, str]:
 
 def answer_document(answer: Answer, *, request_id: str) -> dict[str, Any]:
     """The same as JSON, with the metrics in full; the image's bytes are the caller's to add."""
-    encoded = answer.encoded
-    rescale = encoded.rescale
     return {
         "model": {
             "ref": answer.version.ref,
@@ -76,19 +84,26 @@ def answer_document(answer: Answer, *, request_id: str) -> dict[str, Any]:
             "device": answer.device,
         },
         "strength": answer.strength,
-        "image": {
-            "media_type": encoded.media_type,
-            "frames": answer.frames,
-            "rows": answer.shape[0],
-            "columns": answer.shape[1],
-            "unit": answer.unit,
-            "rescale": None if rescale is None else {"slope": rescale.slope, "intercept": rescale.intercept},
-            "clipped": encoded.clipped,
-        },
+        "image": _described(answer, answer.encoded),
+        "outputs": {name: _described(answer, each) for name, each in answer.others.items()},
         "metrics": answer.scores,
-        "notes": list(encoded.notes),
+        "notes": list(answer.encoded.notes),
         "seconds": {step: round(seconds, 6) for step, seconds in answer.seconds.items()},
         "request_id": request_id,
+    }
+
+
+def _described(answer: Answer, encoded: Encoded) -> dict[str, Any]:
+    """A file of the answer, without its bytes."""
+    rescale = encoded.rescale
+    return {
+        "media_type": encoded.media_type,
+        "frames": answer.frames,
+        "rows": answer.shape[0],
+        "columns": answer.shape[1],
+        "unit": answer.unit,
+        "rescale": None if rescale is None else {"slope": rescale.slope, "intercept": rescale.intercept},
+        "clipped": encoded.clipped,
     }
 
 

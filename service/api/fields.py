@@ -21,6 +21,9 @@ from service.scores import METRICS
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+OUTPUTS = ("restored", "lower", "upper", "sigma")
+"""What a model can give; every model gives the first."""
+
 _ALL, _NONE = ("true", "1", "yes", "all"), ("false", "0", "no", "none")
 
 
@@ -37,6 +40,15 @@ def _select_metrics(value: object) -> object:
     return tuple(name for name in METRICS if name in names)
 
 
+def _select_outputs(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = {name.strip().lower() for name in value.split(",")}
+    if not names <= set(OUTPUTS) or "restored" not in names:
+        raise ValueError("unknown output")
+    return tuple(name for name in OUTPUTS if name in names)
+
+
 def _not_zero(value: float) -> float:
     if value == 0:
         raise ValueError("zero")
@@ -45,6 +57,7 @@ def _not_zero(value: float) -> float:
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Slope = Annotated[Finite, AfterValidator(_not_zero)]
+Outputs = Annotated[tuple[str, ...], BeforeValidator(_select_outputs)]
 Metrics = Annotated[tuple[str, ...] | None, BeforeValidator(_select_metrics)]
 
 
@@ -75,6 +88,9 @@ class ReconstructionFields(MetricFields):
     """Fields of a reconstruction."""
 
     model: str | None = Field(None, description="a model ref")
+    outputs: Outputs = Field(
+        ("restored",), description=f"restored, and what else of {', '.join(OUTPUTS[1:])}, comma-separated"
+    )
     strength: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")
 
 

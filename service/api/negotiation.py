@@ -4,7 +4,8 @@
                                               NotAcceptable
 
 Without an Accept header, or with `*/*`, the image comes back in the format that it came in; so it does inside of JSON
-and multipart/mixed. DICOM is possible only where DICOM came in, and PNG only for one image.
+and multipart/mixed. DICOM is possible only where DICOM came in, and PNG only for one image. Several outputs need JSON
+or multipart/mixed, which is then what `*/*` means.
 """
 
 from __future__ import annotations
@@ -71,22 +72,26 @@ def parse_accept(header: str) -> tuple[Range, ...]:
     return tuple(ranges)
 
 
-def choose(ranges: tuple[Range, ...], native: Format | None, frames: int = 1) -> Representation:
+def choose(ranges: tuple[Range, ...], native: Format | None, frames: int = 1, *, outputs: int = 1) -> Representation:
     """The representation that the client likes best; among equals the image's own format comes first.
 
     Args:
         ranges: from `parse_accept`.
         native: the image's own format, or None while it is unknown: then any format might be it.
         frames: how many images the file holds.
+        outputs: how many files are answered.
 
     Raises:
         NotAcceptable: nothing that this image could become is accepted; the error lists what it could.
     """
     offers = _offers(native, frames)
+    if outputs > 1:
+        offers = {ENVELOPES[kind]: offers[ENVELOPES[kind]] for kind in ("multipart", "json")}
     rated = [(_rate(ranges, media_type), media_type) for media_type in offers]
     quality, best = max(rated, key=lambda pair: pair[0])  # max keeps the first of equals
     if quality <= 0:
         what = "the answer" if frames == 1 else f"the answer of {frames} frames"
+        what = what if outputs == 1 else f"the answer of {outputs} outputs"
         raise NotAcceptable(
             f"{what} can be {', '.join(offers)}, and the Accept header allows none of these",
             available=tuple(offers),

@@ -62,6 +62,7 @@ TABLE: dict[type[Exception], Kind] = {
     errors.InvalidField: Kind(422, "invalid-field", "A field or header has an impossible value"),
     errors.NotAcceptable: Kind(406, "not-acceptable", "The answer cannot have the requested media type"),
     errors.UnitMismatch: Kind(422, "unit-mismatch", "The model takes images in another unit"),
+    errors.NoSuchOutput: Kind(422, "no-such-output", "The model does not give what was asked for"),
     errors.DerivationRefused: Kind(422, "derivation-refused", "No image is derived from this DICOM instance"),
     errors.TooBusy: Kind(429, "too-busy", "Every place is taken"),
     errors.NotReady: Kind(503, "not-ready", "The service is not ready"),

@@ -54,6 +54,12 @@ async def reconstruct(request: Request) -> Response:
     `application/dicom` is possible where DICOM came in. `application/json` has the file, in the format it came in, as
     base64, and `multipart/mixed` has JSON as its first part and that file as its second.
 
+    Models that say how sure they are give more than the restored image: `outputs=restored,lower,upper` for the ends of
+    an interval, or `outputs=restored,sigma`, each as a file of its own in `multipart/mixed` (the header
+    `Clearslice-Output` of a part names it) or under `outputs` in JSON. They are computed in float32, and what they say
+    is of the reference, whatever the `strength`. Where DICOM came in they are NPY in HU: the end of an interval is no
+    image for an archive.
+
     With a `reference`, which needs as many frames, metrics of the restored and of the degraded image are answered: in
     full as JSON, and on one line in the header `Clearslice-Metrics`. Of several frames they are means, and JSON lists
     those of each as `frames`. A PSNR of identical images is `null`, with `identical` true.
@@ -71,13 +77,16 @@ async def reconstruct(request: Request) -> Response:
             wrong = "need a reference to measure against; send it as the part 'reference'"
             raise InvalidField(f"metrics {wrong}", fields={"metrics": wrong})
 
+        several = len(fields.outputs)
+
         def choose_format(native: Format, frames: int) -> Format:
-            return choose(ranges, native, frames).format
+            return choose(ranges, native, frames, outputs=several).format
 
         task = Task(
             image=image,
             reference=reference,
             model=fields.model,
+            outputs=fields.outputs,
             strength=fields.strength,
             metrics=METRICS if fields.metrics is None else fields.metrics,
             rescale=fields.rescale(),
@@ -85,6 +94,6 @@ async def reconstruct(request: Request) -> Response:
         )
         del form
         answer = await while_connected(request, engine.reconstruct(task, deadline=deadline))
-        envelope = choose(ranges, answer.native, answer.frames).envelope
+        envelope = choose(ranges, answer.native, answer.frames, outputs=several).envelope
         # on a thread, because base64 and JSON of a large image would hold up everybody else
         return await engine.codecs.run(NO_DEADLINE, respond, answer, envelope, request_id=request_id_of(request))

@@ -52,6 +52,13 @@ RECONSTRUCTION_BODY = _form(
         },
         "reference": {**_FILE, "description": "The truth, of as many frames, the same size and unit, for metrics."},
         "model": {"type": "string", "example": "ct-l2@stable", "description": "Default: the store's default model."},
+        "outputs": {
+            "type": "string",
+            "default": "restored",
+            "example": "restored,lower,upper",
+            "description": "What the answer has: restored, and of models that give them lower and upper, or sigma."
+            " Several come as multipart/mixed, or as JSON if the Accept header says so.",
+        },
         "strength": {
             "type": "number",
             "minimum": 0,
@@ -134,6 +141,7 @@ _DOCUMENT: dict[str, Any] = {
             "type": "object",
             "description": "media_type, frames, rows, columns, unit, rescale, clipped, and in JSON data (base64)",
         },
+        "outputs": {"type": "object", "description": "As image, of each further output by its name."},
         "metrics": {"type": ["array", "null"], "items": {"type": "object"}},
         "notes": {"type": "array", "items": {"type": "string"}},
         "seconds": {"type": "object", "description": "decode, queue, infer, encode"},

@@ -23,7 +23,9 @@ from training.calibration.intervals import Sampled, calibrated, fit_intervals, m
 from training.data.datasets import evaluation_pairs
 from training.data.pairs import PreparedSeries, StatedDegrade
 from training.degradations import Degradation, DoseProtocol, DoseRange
+from training.errors import UncalibratedOutput
 from training.progress import Advance, silent
+from training.recipes import RECIPES, Recipe
 from training.run_files import write_json
 
 CALIBRATION = "calibration.json"
@@ -47,6 +49,16 @@ class CoverageRow:
     width: tuple[float, float]
     pixels: int
     patients: int
+
+
+def check_has_interval(recipe: Recipe) -> None:
+    """Raises `UncalibratedOutput` for a recipe whose network gives no interval."""
+    if recipe.outputs != INTERVAL:
+        having = ", ".join(name for name, each in RECIPES.items() if each.outputs == INTERVAL)
+        raise UncalibratedOutput(
+            f"recipe {recipe.name} gives {', '.join(recipe.outputs)}: there is no interval to calibrate; recipes that"
+            f" have one: {having}"
+        )
 
 
 def calibration_degradations(noise: DoseRange | Degradation) -> tuple[StatedDegrade, ...]:

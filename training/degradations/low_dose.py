@@ -55,10 +55,10 @@ class DoseRange:
         finest, coarsest: ends of that pixel size over the scan's, log-uniform.
     """
 
-    low: float = 0.15
-    high: float = 0.4
-    own_share: float = 0.5
-    low_hu: float = 10.0
+    low: float = 0.05
+    high: float = 0.35
+    own_share: float = 0.4
+    low_hu: float = 8.0
     high_hu: float = 95.0
     own_texture: float = 0.3
     electronic_share: float = 0.4

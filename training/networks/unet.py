@@ -1,6 +1,7 @@
 """The network: a residual U-Net that takes and gives physical values.
 
     image (HU) --clip, / 1000--> stem, stride 2 --> encoder --> decoder --> head, stride 2 --* 1000--> residual
+         |                '----> noise bands ------^                                                      |
          '------------------------------------------------------------------------------------------> + --> restored
                                                         decoder --> spread, stride 2 --> sigma, or lower and upper
 
@@ -8,6 +9,9 @@ Normalisation, its inverse and the residual sum are float32 and inside the graph
 disagree and an untrained network is the identity, bit for bit. Skips are sums rather than concatenations, and the width
 grows more slowly than it doubles: at equal speed that leaves fewer parameters (docs/decisions/0003-network.md). Only
 networks that say how sure they are have the second head, and it changes nothing of the first.
+
+How noisy the surroundings of a pixel are, and how coarse their noise is, decides what to take out of it. A network can
+find that out by itself; told so, it learns the same in a fraction of the steps (docs/networks.md).
 
 U-Net: Ronneberger et al., MICCAI 2015. Residual learning of noise: Zhang et al., IEEE TIP 2017 (DnCNN).
 """
@@ -30,24 +34,31 @@ class UNetConfig:
     Attributes:
         widths: channels at each resolution; the first is at half the image's.
         blocks: convolutions at each resolution, on the way down (the deepest also once) and again on the way up.
+        noise_bands: in how many bands of frequency the noise around a pixel is measured for the network (`NoiseBands`);
+            0 leaves that to it.
     """
 
-    widths: tuple[int, ...] = (32, 56, 80, 104)
+    widths: tuple[int, ...] = (48, 64, 80, 80)
     blocks: int = 2
+    noise_bands: int = 3
 
     @property
     def size_multiple(self) -> int:
         """Image sides are padded to a multiple of this inside the graph."""
-        return int(2 ** len(self.widths))
+        own = int(2 ** len(self.widths))
+        return math.lcm(own, CELL) if self.noise_bands else own
 
     @property
     def receptive_field(self) -> int:
         """Side of the square of input pixels that can change one output pixel, in pixels; an upper bound by counting.
 
         At a resolution of stride s every 3 x 3 convolution reaches s further to each side, the convolution into it half
-        a cell, and reading its cells from the finer grid up to half a cell; the head reaches one cell of stride 2.
+        a cell, and reading its cells from the finer grid up to half a cell; the head reaches one cell of stride 2. The
+        noise bands are of a square and its neighbours, whose pixels look as far as the coarsest band's filter.
         """
         reach = 2
+        if self.noise_bands:
+            reach += 2 * CELL + 2**self.noise_bands
         for level in range(len(self.widths)):
             stride = 2 ** (level + 1)
             deepest = level == len(self.widths) - 1
@@ -90,6 +101,52 @@ class Normalise(layers.Layer):  # type: ignore[misc]  # Keras ships no types
             "scale": self.scale,
             "multiple": self.multiple,
         }
+
+
+CELL = 16
+"""Pixels, the side of the squares in which `NoiseBands` measures."""
+
+_SECOND_DIFFERENCE = [[1, -2, 1], [-2, 4, -2], [1, -2, 1]]
+"""Blind to planes and edges along the axes; white noise of deviation s gives 6 s (Immerkaer, Computer Vision and Image
+Understanding 64 (2), 1996)."""
+
+
+@keras.saving.register_keras_serializable("clearslice")
+class NoiseBands(layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    """(N, H, W, 1) -> (N, H / 2, W / 2, bands) float32: how much the surroundings vary, band by band, as logarithms.
+
+    In each band the absolute second difference, its root averaged over the squares of 16 pixels and then over their
+    neighbours: the root lets edges count for little. From band to band the image is averaged over 2 x 2 pixels, so the
+    first is the finest. How they compare tells the texture of the noise, how large they are its level.
+
+    Args:
+        bands: 1 to 4.
+    """
+
+    def __init__(self, bands: int, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.bands = bands
+
+    def call(self, normal: keras.KerasTensor) -> keras.KerasTensor:
+        kernel = ops.reshape(ops.convert_to_tensor(_SECOND_DIFFERENCE, "float32") / 6, (3, 3, 1, 1))
+        image, found = normal, []
+        for band in range(self.bands):
+            size = CELL // 2**band
+            # the summand keeps the root's slope finite, the limit what metal can do to its surroundings
+            root = ops.minimum(ops.sqrt(ops.abs(ops.conv(image, kernel, padding="same")) + 1e-6), 0.4)
+            cells = ops.average_pool(root, size, strides=size, padding="same")
+            around = ops.average_pool(cells, 3, strides=1, padding="same")
+            found.append(ops.log(around + 0.02) + 2.5)  # about 0 for the noise of a low dose
+            image = ops.average_pool(image, 2, strides=2, padding="same")
+        maps = ops.concatenate(found, axis=-1)
+        return ops.repeat(ops.repeat(maps, CELL // 2, axis=1), CELL // 2, axis=2)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        sides = (None if side is None else side // 2 for side in shape[1:3])
+        return (shape[0], *sides, self.bands)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "bands": self.bands}
 
 
 @keras.saving.register_keras_serializable("clearslice")
@@ -193,10 +250,13 @@ def build_unet(
         )(x)
 
     image = keras.Input((None, None, 1), name="image", dtype="float32")
-    x = Normalise(low, high, scale, config.size_multiple, name="normalise")(image)
-    skips = []
+    normal = Normalise(low, high, scale, config.size_multiple, name="normalise")(image)
+    x, skips = normal, []
     for level, width in enumerate(config.widths):
         x = layers.Conv2D(width, 4, strides=2, padding="same", activation="relu", dtype=dtype, name=f"down{level}")(x)
+        if level == 0 and config.noise_bands:
+            bands = NoiseBands(config.noise_bands, name="noise_bands")(normal)
+            x = layers.Concatenate(dtype=dtype, name="with_noise_bands")([x, bands])
         for block in range(config.blocks):
             x = convolve(x, width, f"encode{level}_{block}")
         skips.append(x)
