@@ -113,7 +113,8 @@ def _noise(noise: Mapping[str, Any]) -> str:
         f" the scan's own dose with the texture of its own noise; the others with {noise['low_hu']:g} to"
         f" {noise['high_hu']:g} HU of noise, {_per_cent(1 - noise['own_texture'])} of them of any texture from"
         f" plain ramp to very soft; up to {_per_cent(noise['electronic_share'])} of the variance electronic;"
-        f" {_per_cent(noise['clean_share'])} of the patches clean"
+        f" {_per_cent(noise['clean_share'])} of the patches at full dose,"
+        f" {_per_cent(noise['smooth_share'])} without noise"
     )
 
 

@@ -119,8 +119,7 @@ class FitSettings:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> FitSettings:
-        # runs from before there were noise bands have none
-        network = UNetConfig(**{"noise_bands": 0, **plain["network"], "widths": tuple(plain["network"]["widths"])})
+        network = UNetConfig.from_json(plain["network"])
         noise = degradation_from_json(plain["noise"]) if "name" in plain["noise"] else DoseRange(**plain["noise"])
         features = FeatureSource(**plain["features"]) if "features" in plain else None
         start = Start(**plain["start"]) if "start" in plain else None

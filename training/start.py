@@ -145,7 +145,7 @@ def _of_model(
     theirs, recipe = parse_model_name(plain["model"])
     if theirs != domain:
         raise UnusableStart(f"{of} is a model of {theirs} images, and a run on {domain} images cannot start from it")
-    network = UNetConfig(tuple(plain["network"]["widths"]), plain["network"]["blocks"])
+    network = UNetConfig.from_json(plain["network"])
     model = build_unet(network, DOMAINS[domain], outputs=recipe.outputs)
     load(model)
     return {each.path: np.asarray(keras.ops.convert_to_numpy(each), np.float32) for each in model.variables}, network

@@ -24,9 +24,10 @@ def test_the_card_says_how_it_was_trained(tiny_draft):
     assert "| parameters | 870,000 |" in card
     assert "| receptive field | 199 pixels |" in card
     assert "3 epochs of 200 steps, 9,600 patches of 64 pixels, mixed_bfloat16, seed 7" in card
-    assert "0.05 to 0.9 of the scan's own dose" in card
+    assert "0.05 to 0.35 of the scan's own dose" in card
+    assert "8 to 95 HU of noise" in card
     assert "up to 40 % of the variance electronic" in card
-    assert "4 % of the patches clean" in card
+    assert "4 % of the patches at full dose, 4 % without noise" in card
 
 
 def test_every_series_is_credited(tiny_draft):

@@ -82,7 +82,9 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(prepared, whole, tmp_pa
 
 
 def test_training_helps(prepared, tmp_path):
-    noise = DoseRange(low=0.004, high=0.006, own_share=1, clean_share=0)  # of a phantom with 3 HU of noise
+    noise = DoseRange(
+        low=0.004, high=0.006, own_share=1, clean_share=0, smooth_share=0
+    )  # of a phantom with 3 HU of noise
     network = UNetConfig((12, 16), 1)
     settings = replace(TINY, steps=60, batch=8, learning_rate=5e-3, noise=noise, network=network)
     states = []

@@ -11,7 +11,7 @@ from training.degradations import DoseProtocol, DoseRange, parse_degradation
 from training.targets import DrawsLevel, MakesPairs, training_pair
 
 WHOLE = (0, slice(0, 96), slice(0, 96))
-NOISY = DoseRange(clean_share=0, resampled_share=0)
+NOISY = DoseRange(clean_share=0, smooth_share=0, resampled_share=0)
 
 ADDITIVE = [
     "low-dose",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from imaging.low_dose import (
     KERNELS,
@@ -50,7 +51,8 @@ class DoseRange:
         low_hu, high_hu: of the others: ends of the noise level of the degraded patch in soft tissue, log-uniform.
         own_texture: of the others, the share that has the texture of its scan's own noise; the rest has any.
         electronic_share: up to this share of the variance is electronic noise (streaks along thick paths).
-        clean_share: of all patches is left untouched, so that a clean input stays clean.
+        clean_share: of all patches is left untouched: a full dose.
+        smooth_share: of all patches is smoothed by a Gaussian and left so: there is no noise to be taken out.
         resampled_share: of all patches is resampled from another pixel size (`training.degradations.pixel_size`).
         finest, coarsest: ends of that pixel size over the scan's, log-uniform.
     """
@@ -63,6 +65,7 @@ class DoseRange:
     own_texture: float = 0.3
     electronic_share: float = 0.4
     clean_share: float = 0.04
+    smooth_share: float = 0.04
     resampled_share: float = 0.6
     finest: float = 1 / 1.5
     coarsest: float = 1.25
@@ -99,8 +102,9 @@ class DoseRange:
 
     def of_one_level(self, rng: np.random.Generator) -> DoseLevel:
         """One level of the range, whose noise is still to be drawn."""
-        if rng.random() < self.clean_share:
-            return DoseLevel(1.0, None, None, 0.0)
+        kind = rng.random()
+        if kind < self.clean_share + self.smooth_share:
+            return DoseLevel(1.0, None, None, 0.0, smooth=0.0 if kind < self.clean_share else float(rng.uniform(1, 3)))
         dose, share = float(rng.uniform(self.low, self.high)), float(rng.uniform(0, self.electronic_share))
         if rng.random() < self.own_share:
             return DoseLevel(dose, None, None, share)
@@ -121,12 +125,14 @@ class DoseLevel:
         noise_hu: of the degraded image in soft tissue; None for what the scan itself has at that fraction of its dose.
         correlation: of the noise between neighbours; None for that of the scan's own.
         share: of the variance that is electronic noise.
+        smooth: standard deviation in pixels of a Gaussian that takes the scan's own noise away; 0 leaves it.
     """
 
     dose: float
     noise_hu: float | None
     correlation: float | None
     share: float
+    smooth: float = 0.0
 
     def __call__(self, series: PreparedSeries, window: Window, rng: np.random.Generator) -> NDArray[np.float32]:
         """The window at this level under a fresh mix of the cached draws; raises `UnsuitableSeries`."""
@@ -139,6 +145,8 @@ class DoseLevel:
         """The same, and the window at the full dose of this level."""
         noise = unit_noise(series)
         reference = np.asarray(series.images[window])
+        if self.smooth:
+            reference = ndimage.gaussian_filter(reference, self.smooth, mode="nearest")
         added = self.added(own_noise(series))
         if not added:
             return reference, reference
@@ -249,9 +257,9 @@ class DoseProtocol:
 
 
 def standard_protocols(dose_fraction: float) -> tuple[DoseProtocol, ...]:
-    """What reports use: the scan's own dose under a soft and a sharp kernel, and a stated dose that fits no scan."""
+    """What reports use: the scan's own dose with its own texture and with a sharp one, and a dose that fits no scan."""
     return (
-        DoseProtocol(dose_fraction, kernel=SOFT),
+        DoseProtocol(dose_fraction, kernel=None),
         DoseProtocol(dose_fraction, kernel=RAMP),
         DoseProtocol(dose_fraction, full_dose_noise_hu=15.0, kernel=SOFT),
     )

@@ -19,7 +19,7 @@ U-Net: Ronneberger et al., MICCAI 2015. Residual learning of noise: Zhang et al.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,11 @@ class UNetConfig:
     widths: tuple[int, ...] = (48, 64, 80, 80)
     blocks: int = 2
     noise_bands: int = 3
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> UNetConfig:
+        """What `dataclasses.asdict` gave, also before there were noise bands: networks of then have none."""
+        return cls(**{"noise_bands": 0, **plain, "widths": tuple(plain["widths"])})
 
     @property
     def size_multiple(self) -> int:

@@ -15,7 +15,7 @@ from training.degradations import DoseRange
 from training.degradations.low_dose import own_noise
 from training.errors import NoTrainingData
 
-AS_IT_IS = DoseRange(own_share=1, resampled_share=0)
+AS_IT_IS = DoseRange(own_share=1, smooth_share=0, resampled_share=0)
 """Patches of the scan's own pixels and dose: their targets are the series' own pixels."""
 
 
@@ -42,14 +42,14 @@ def test_the_reference_is_a_patch_of_the_series_in_some_orientation(prepared):
 
 
 def test_degraded_and_reference_are_turned_alike(prepared):
-    noise = DoseRange(low=0.998, high=0.999, own_share=1)
+    noise = DoseRange(low=0.998, high=0.999, own_share=1, smooth_share=0)
     for degraded, reference in _batches(prepared(), noise):
         assert np.abs(degraded - reference).max() < 5  # anatomy that was turned apart would differ by hundreds
 
 
 def test_the_noise_is_that_of_the_dose_and_some_patches_stay_clean(prepared):
     series = prepared()
-    noise = DoseRange(low=0.02, high=0.05, own_share=1, clean_share=0.25, resampled_share=0)
+    noise = replace(AS_IT_IS, low=0.02, high=0.05, clean_share=0.25)
     levels = []
     for degraded, reference in _batches(series, noise, steps=40, size=64):
         for before, after in zip(reference[..., 0], degraded[..., 0], strict=True):
@@ -94,7 +94,7 @@ def _series(hu, noise_hu=10.0):
 
 def test_doses_of_the_scans_own_are_uniform_and_shares_are_kept():
     series = _series(np.zeros((1, 8, 8), np.float32))
-    noise = DoseRange(low=0.05, high=0.9, own_share=1, electronic_share=0.4, clean_share=0, resampled_share=0)
+    noise = replace(AS_IT_IS, low=0.05, high=0.9, electronic_share=0.4, clean_share=0)
     pairs = _batches(series, noise, size=8, batch=50, steps=40)
     assert all((reference == 0).all() for _, reference in pairs)  # the scan has the noise of its full dose already
     added = np.concatenate([degraded - reference for degraded, reference in pairs])[..., 0].astype(np.float64)
@@ -132,6 +132,13 @@ def test_scans_that_are_not_there_have_any_level_and_their_target_what_a_full_do
     kept = np.sum(target * degraded, axis=(1, 2)) / np.sum(degraded**2, axis=(1, 2))
     np.testing.assert_allclose(target, kept[:, None, None] * degraded, atol=1e-3)
     np.testing.assert_allclose(own**2 + kept * (total**2 - own**2), 0.25 * total**2, rtol=1e-3)
+
+
+def test_some_patches_have_no_noise_and_are_to_stay_so():
+    hu = np.random.default_rng(0).normal(0, 20, (1, 64, 64)).astype(np.float32)
+    for degraded, target in _batches(_series(hu), replace(AS_IT_IS, smooth_share=1, clean_share=0), size=48):
+        np.testing.assert_array_equal(degraded, target)
+        assert degraded.std() < 8
 
 
 def test_a_level_that_the_scan_has_already_is_not_reached_by_adding():

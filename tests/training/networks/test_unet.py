@@ -6,8 +6,9 @@ import sys
 import keras
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from training.networks.unet import AddResidual, AddSpread, Normalise, UNetConfig, build_unet, restored_only
+from training.networks.unet import AddResidual, AddSpread, NoiseBands, Normalise, UNetConfig, build_unet, restored_only
 
 SMALL = UNetConfig(widths=(4, 6), blocks=1)
 
@@ -46,9 +47,44 @@ def test_beyond_the_scale_the_input_still_comes_through():
 
 def test_a_crop_away_from_the_border_gives_the_same_answer():
     model = _wake(build_unet(SMALL, "HU"))
-    image = _hu((96, 96))
-    whole, part = model.predict_on_batch(image), model.predict_on_batch(image[:, 32:, 32:])
-    np.testing.assert_allclose(part[:, 32:, 32:], whole[:, 64:, 64:], atol=0.01)
+    image = _hu((160, 160))
+    whole, part = model.predict_on_batch(image), model.predict_on_batch(image[:, 64:, 64:])
+    np.testing.assert_allclose(part[:, 64:, 64:], whole[:, 128:, 128:], atol=0.01)
+
+
+def test_the_noise_bands_tell_level_and_texture_apart():
+    rng = np.random.default_rng(0)
+    white = rng.normal(0, 1, (4, 128, 128, 1)).astype(np.float32)
+    smooth = ndimage.gaussian_filter(white, (0, 1, 1, 0))
+    smooth /= smooth.std()
+    layer = NoiseBands(3)
+    found = {
+        name: np.asarray(layer(0.03 * scale * noise)).mean(axis=(0, 1, 2))
+        for name, noise, scale in (("white", white, 1), ("smooth", smooth, 1), ("strong", white, 2))
+    }
+    assert (found["strong"] > found["white"] + 0.2).all()  # level: all bands
+    fine, _, coarse = found["smooth"] - found["white"]  # texture: fine against coarse
+    assert fine < -0.3
+    assert coarse > 0.1
+    maps = np.asarray(layer(0.03 * white))
+    assert maps.shape == (4, 64, 64, 3)
+    assert np.ptp(maps[:, 8:16, 8:16], axis=(1, 2)).max() == 0  # one value for each square of 16 pixels
+    assert maps.std(axis=(0, 1, 2)).max() < 0.15
+
+
+def test_the_noise_bands_hardly_see_an_edge():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.03, (1, 128, 128, 1)).astype(np.float32)
+    edge = np.where(np.arange(128) < 70, 0.0, 0.5).astype(np.float32)[None, None, :, None]
+    layer = NoiseBands(3)
+    assert np.abs(np.asarray(layer(noise + edge)) - np.asarray(layer(noise))).max() < 0.6  # of which 0.7 is twice
+
+
+def test_without_noise_bands_the_network_is_that_of_earlier_runs():
+    plain = build_unet(UNetConfig(widths=(4, 6), blocks=1, noise_bands=0), "HU")
+    assert "noise_bands" not in {layer.name for layer in plain.layers}
+    assert plain.get_layer("encode0_0").kernel.shape[2] == 4
+    assert UNetConfig(noise_bands=0, widths=(4, 6)).size_multiple == 4
 
 
 @pytest.mark.parametrize("config", [SMALL, UNetConfig(widths=(4, 4, 4), blocks=2), UNetConfig()])
