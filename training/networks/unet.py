@@ -38,7 +38,7 @@ class UNetConfig:
             0 leaves that to it.
     """
 
-    widths: tuple[int, ...] = (48, 64, 80, 80)
+    widths: tuple[int, ...] = (40, 64, 80, 88)
     blocks: int = 2
     noise_bands: int = 3
 
