@@ -127,9 +127,9 @@ def report(names: Sequence[str], quality: dict[str, dict[str, float]], *, steps:
     times = milliseconds(models)
     base = gmacs(models[SHIPPED]["float32"])
     columns = list(PROTOCOLS) if quality else []
+    where = f"{machine()['cores']} cores of {processor()}, {datetime.now(UTC):%Y-%m-%d}"
     lines = [
-        f"{machine()['cores']} cores of {processor()}, {datetime.now(UTC):%Y-%m-%d}; one slice of {SIDE} x {SIDE}, best of"
-        + f" {ROUNDS} rounds in which all have their turn.",
+        f"{where}; one slice of {SIDE} x {SIDE}, best of {ROUNDS} rounds in which all have their turn.",
         "",
         "| network | parameters, M | MB in float32 | 10^9 multiplications | of the shipped one's"
         " | ms in bfloat16 | ms in float32 |" + "".join(f" {column}, dB |" for column in columns),
@@ -148,11 +148,11 @@ def report(names: Sequence[str], quality: dict[str, dict[str, float]], *, steps:
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     if quality:
-        lines += [
-            "",
-            f"PSNR in [-160, 240] HU, mean over the tune patients, after {steps} steps of {_BATCH} patches of {_PATCH}"
-            + " pixels under L2, one seed: differences below 0.1 dB say nothing.",
-        ]
+        budget = f"{steps} steps of {_BATCH} patches of {_PATCH} pixels under L2"
+        lines.append(
+            f"\nPSNR in [-160, 240] HU, mean over the tune patients, after {budget}, one seed: differences below 0.1 dB"
+            " say nothing."
+        )
     return "\n".join(lines) + "\n"
 
 
