@@ -74,6 +74,7 @@ class Outcome:
         scores: when there was a reference.
         series: SeriesInstanceUID of a DICOM source that was restored.
         reencoded: as `pipeline.Encoded` says.
+        warnings: what the guard found (`pipeline.warnings_of`).
     """
 
     job: FileJob
@@ -82,6 +83,7 @@ class Outcome:
     scores: list[dict[str, Any]] | None = None
     series: str = ""
     reencoded: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -185,12 +187,14 @@ def _restore(job: FileJob, data: bytes, treatment: Treatment, reference: bytes |
         raise WrongPlace(f"a {frames.format.upper()} file cannot become DICOM; name the output .{frames.format}")
     if wanted in pipeline.ONE_IMAGE and len(frames) > 1:
         raise WrongPlace(f"the input has {len(frames)} frames, and {wanted.upper()} holds one; name the output .tif")
-    pixels = pipeline.reconstruct(frames, restorer, ref=version.ref, strength=treatment.strength)
+    restored = pipeline.restore_all(frames, restorer, ref=version.ref)
+    warnings = pipeline.warnings_of(frames, restored, version)
+    pixels = [pipeline.blend(image, plane, treatment.strength) for image, plane in zip(frames, restored, strict=True)]
     encoded = pipeline.encode(
         frames,
         pixels,
         wanted or frames.format,
-        derivation=pipeline.derivation_of(version, treatment.strength),
+        derivation=pipeline.derivation_of(version, treatment.strength, warnings),
         conventions=treatment.conventions,
         series=pipeline.SeriesContext(datetime.now(UTC).astimezone(), treatment.begun, treatment.as_hounsfield),
     )
@@ -198,7 +202,8 @@ def _restore(job: FileJob, data: bytes, treatment: Treatment, reference: bytes |
     series = "" if dataset is None or encoded.format != "dicom" else text(dataset, "SeriesInstanceUID")
     images = {"restored": pixels, "degraded": [image.pixels for image in frames]}
     scores = None if truth is None else score_frames(images, [image.pixels for image in truth], unit=frames.unit)
-    return Outcome(job, "restored", scores=scores, series=series, reencoded=encoded.reencoded), encoded.data
+    outcome = Outcome(job, "restored", scores=scores, series=series, reencoded=encoded.reencoded, warnings=warnings)
+    return outcome, encoded.data
 
 
 def write_new(target: Path, data: bytes, *, overwrite: bool) -> None:

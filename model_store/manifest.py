@@ -100,6 +100,21 @@ class IntervalCalibration(_Frozen):
     patients: int
 
 
+class Guard(_Frozen):
+    """Between what the measures of `imaging.guard` lay on images that the model was made for, with a margin.
+
+    Attributes:
+        bounds: measure -> (low, high); an answer beyond carries a warning.
+        degradations: what the images were degraded by.
+        images, patients: how many they come from; no patient was fitted.
+    """
+
+    bounds: dict[str, tuple[float, float]]
+    degradations: tuple[str, ...]
+    images: int
+    patients: int
+
+
 class TrainingData(_Frozen):
     """One series that was fitted; `collection` and `licence` are credited on the model card."""
 
@@ -160,6 +175,7 @@ class ManifestDraft(_Frozen):
     training_data: tuple[TrainingData, ...] = ()
     scores: tuple[Score, ...] = ()
     intervals: IntervalCalibration | None = None
+    guard: Guard | None = None
     golden: Golden
     provenance: Provenance
 

@@ -79,10 +79,12 @@ class Answer:
         shape: (H, W) of each.
         seconds: by step: decode, queue, infer, encode.
         others: further output -> its file.
+        warnings: what the guard found, in sentences.
     """
 
     encoded: pipeline.Encoded
     others: dict[str, pipeline.Encoded]
+    warnings: tuple[str, ...]
     native: Format
     frames: int
     shape: tuple[int, int]
@@ -93,6 +95,16 @@ class Answer:
     strength: float
     scores: list[dict[str, Any]] | None
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """What is made of a model's answers; see `Answer`."""
+
+    encoded: pipeline.Encoded
+    others: dict[str, pipeline.Encoded]
+    warnings: tuple[str, ...]
+    scores: list[dict[str, Any]] | None
 
 
 class Engine:
@@ -213,9 +225,7 @@ class Engine:
             ]
             precision, device = restorer.precision if len(task.outputs) == 1 else "float32", restorer.device
         encode_begin = time.monotonic()
-        encoded, others, scores = await self.codecs.run(
-            deadline, self._finish, task, version, (frames, reference), wanted, answers
-        )
+        finished = await self.codecs.run(deadline, self._finish, task, version, (frames, reference), wanted, answers)
         infer = sum(answer.infer_seconds for answer in answers)
         seconds = {
             "decode": decoded - begin,
@@ -224,11 +234,14 @@ class Engine:
             "encode": time.monotonic() - encode_begin,
         }
         self._observe(version.ref, frames.format, wanted, seconds)
-        if encoded.notes:
-            structlog.get_logger("clearslice").info("tolerated", notes=encoded.notes)
+        if finished.encoded.notes:
+            structlog.get_logger("clearslice").info("tolerated", notes=finished.encoded.notes)
+        if finished.warnings:
+            self.instruments.warned.labels(version.ref).inc()
         return Answer(
-            encoded=encoded,
-            others=others,
+            encoded=finished.encoded,
+            others=finished.others,
+            warnings=finished.warnings,
             native=frames.format,
             frames=len(frames),
             shape=frames.shape,
@@ -237,7 +250,7 @@ class Engine:
             precision=precision,
             device=device,
             strength=task.strength,
-            scores=scores,
+            scores=finished.scores,
             seconds=seconds,
         )
 
@@ -276,13 +289,14 @@ class Engine:
         pair: tuple[Frames, Frames | None],
         wanted: Format,
         answers: list[Restored],
-    ) -> tuple[pipeline.Encoded, dict[str, pipeline.Encoded], list[dict[str, Any]] | None]:
+    ) -> _Finished:
         frames, reference = pair
         given = [
             (image, pipeline.checked_outputs(answer.batch, image, version.ref, task.outputs))
             for image, answer in zip(frames, answers, strict=True)
         ]
         pixels = [pipeline.blend(image, outputs["restored"], task.strength) for image, outputs in given]
+        warnings = pipeline.warnings_of(frames, [outputs["restored"] for _, outputs in given], version)
         others = {
             name: pipeline.encode_further(
                 frames, [pipeline.without_padding(image, name, outputs[name]) for image, outputs in given], wanted
@@ -293,15 +307,16 @@ class Engine:
             frames,
             pixels,
             wanted,
-            derivation=pipeline.derivation_of(version, task.strength),
+            derivation=pipeline.derivation_of(version, task.strength, warnings),
             conventions=self.settings.dicom,
             series=pipeline.SeriesContext(now=self._clock()),
         )
         if reference is None or not task.metrics:
-            return encoded, others, None
+            return _Finished(encoded, others, warnings, None)
         images = {"restored": pixels, "degraded": [image.pixels for image in frames]}
         truth = [image.pixels for image in reference]
-        return encoded, others, score_frames(images, truth, unit=frames.unit, metrics=task.metrics)
+        scores = score_frames(images, truth, unit=frames.unit, metrics=task.metrics)
+        return _Finished(encoded, others, warnings, scores)
 
     def _observe(self, ref: str, came: Format, went: Format, seconds: dict[str, float]) -> None:
         self.instruments.decode_seconds.labels(came).observe(seconds["decode"])

@@ -3,7 +3,8 @@
     Frames --each image: to_batch--> restorer --checked--> restored --blend--> pixels --encode--> bytes, as many frames
            `intake.take_in`                   ModelFailed                              RuleViolated
 
-The service runs the steps on different threads (`engine.py`); the command line runs `reconstruct`, all in one.
+Beside that the guard looks at every answer (`warnings_of`). The service runs the steps on different threads
+(`engine.py`); the command line runs them one after the other.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from imaging import formats
 from imaging.enhanced_ct import is_multi_frame_ct
 from imaging.formats import HU_IN_PNG, Frames
+from imaging.guard import findings, measure_answer
 from imaging.image import Format, Image, Rescale
 from model_store.store import ModelVersion
 from service.dicom import rules
@@ -133,14 +135,34 @@ def without_padding(image: Image, output: str, pixels: Pixels) -> Pixels:
     return known
 
 
-def derivation_of(version: ModelVersion, strength: float) -> Derivation:
-    """What a derived DICOM instance tells about this model version and strength."""
+def warnings_of(frames: Frames, restored: Sequence[Pixels], version: ModelVersion) -> tuple[str, ...]:
+    """What the guard finds in the answers to a file's images, each measure once, at its first image; mostly nothing.
+
+    Args:
+        frames: what came in.
+        restored: of each frame, (H, W), before any blending.
+        version: whose manifest says what is normal; without a calibration nothing is found.
+    """
+    guard = version.manifest.guard
+    if guard is None:
+        return ()
+    found: dict[str, str] = {}
+    for number, (image, answer) in enumerate(zip(frames, restored, strict=True), start=1):
+        for finding in findings(measure_answer(image.pixels, answer, frames.unit), guard.bounds):
+            where = f"frame {number}: " if len(frames) > 1 else ""
+            found.setdefault(finding.measure, f"{where}{finding}")
+    return tuple(found.values())
+
+
+def derivation_of(version: ModelVersion, strength: float, warnings: Sequence[str] = ()) -> Derivation:
+    """What a derived DICOM instance tells about this model version and strength, and what the guard found."""
     return Derivation(
         model=version.name,
         version=version.version,
         weights_sha256=version.weights_sha256,
         strength=strength,
         program=f"{MANUFACTURER.lower()} {program_version()}",
+        warning="; ".join(warnings),
     )
 
 
@@ -235,10 +257,10 @@ def _derived(
     return Encoded(data, "dicom", reencoded=made.reencoded, clipped=made.clipped, notes=derived.notes)
 
 
-def reconstruct(frames: Frames, restorer: Callable[[Pixels], Pixels], *, ref: str, strength: float) -> list[Pixels]:
-    """From images to their blended pixels in one go, one after the other, on this thread.
+def restore_all(frames: Frames, restorer: Callable[[Pixels], Pixels], *, ref: str) -> list[Pixels]:
+    """From images to their restored ones, (H, W) each, one after the other, on this thread.
 
     Raises:
         ModelFailed: an answer may not be delivered.
     """
-    return [blend(image, checked(restorer(to_batch(image)), image, ref), strength) for image in frames]
+    return [checked(restorer(to_batch(image)), image, ref) for image in frames]

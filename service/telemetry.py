@@ -73,6 +73,7 @@ class Instruments:
         self.encode_seconds = time_spent("encode_seconds", "Pixels to answer, metrics included.", "format")
         self.queue_depth = gauge("queue_depth", "Images that wait for the device.")
         self.shed = count("shed", "Requests answered 429 because every place was taken.", "place")
+        self.warned = count("warned", "Answers that the guard found unlike the model's usual ones.", "model")
         self.expired = count("expired", "Requests whose deadline passed (504).")
         self.abandoned = count("abandoned", "Requests dropped because the client left.")
         self.ready = gauge("ready", "1 while the service takes requests.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model_store.manifest import ManifestDraft
-from training.calibration.calibrate import CoverageRow, render_coverage
+from training.calibration.calibrate import Calibration, render_calibration
 from training.degradations import degradation_from_json
 from training.evaluation.evaluate import Row
 from training.evaluation.score_tables import render_markdown
@@ -36,13 +36,13 @@ LIMITS = """\
 - Not measured: metal artefacts, photon starvation, motion, paediatric patients, anything but single axial slices."""
 
 
-def render_card(draft: ManifestDraft, rows: Sequence[Row], coverage: Sequence[CoverageRow] = ()) -> str:
+def render_card(draft: ManifestDraft, rows: Sequence[Row], calibration: Calibration | None = None) -> str:
     """Markdown with data, settings, scores with intervals and baselines, limits and intended use.
 
     Args:
         draft: of the manifest.
         rows: of the evaluation.
-        coverage: what the calibrated intervals hold.
+        calibration: of guard and intervals.
     """
     settings = draft.training_settings
     recipe = RECIPES.get(draft.recipe)
@@ -81,7 +81,7 @@ def render_card(draft: ManifestDraft, rows: Sequence[Row], coverage: Sequence[Co
 On patients that were neither fitted nor tuned on; noise simulated as in training.
 
 {render_markdown(rows) if rows else "Not evaluated."}
-{_coverage(draft, coverage)}\
+{_calibration(calibration)}\
 ## Limits
 
 {LIMITS}
@@ -96,12 +96,16 @@ def _uncertainty(draft: ManifestDraft) -> str:
     return f"| `with_uncertainty` also gives | {means}; true for images like those of training, and no guarantee |\n"
 
 
-def _coverage(draft: ManifestDraft, coverage: Sequence[CoverageRow]) -> str:
-    """A section for models whose interval was calibrated."""
-    if draft.intervals is None:
+def _calibration(calibration: Calibration | None) -> str:
+    """A section on the guard's false alarms and, of models that have them, on the intervals."""
+    if calibration is None:
         return ""
-    table = render_coverage(coverage, draft.intervals.coverage) if coverage else "Not measured on other patients.\n"
-    return f"## Intervals\n\n{table}\n"
+    heading = "Guard and intervals" if calibration.intervals else "Guard"
+    table = render_calibration(calibration) or "Not measured on other patients."
+    return (
+        f"## {heading}\n\nAn answer beyond what {calibration.guard.images} images of {calibration.guard.patients} tune"
+        f" patients showed carries a warning. On the patients below it would have been false.\n\n{table}\n"
+    )
 
 
 def _noise(noise: Mapping[str, Any]) -> str:

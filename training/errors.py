@@ -55,10 +55,6 @@ class UnusableStart(TrainingError):
     """The weights that a run is to start from do not exist, are of another domain or network, or have changed."""
 
 
-class UncalibratedOutput(TrainingError):
-    """A model gives nothing that could be calibrated."""
-
-
 class InvalidSettings(TrainingError):
     """A settings file that cannot be read, or a key, type or value in it that there is not."""
 

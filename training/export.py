@@ -45,7 +45,7 @@ from model_store.manifest import (
 )
 from model_store.store import ModelStore
 from model_store.version import ModelVersion
-from training.calibration.calibrate import read_calibration
+from training.calibration.calibrate import Calibration, read_calibration
 from training.calibration.intervals import calibrated
 from training.card import render_card
 from training.domains import DOMAINS
@@ -97,14 +97,15 @@ def export(
         )
     with tempfile.TemporaryDirectory(prefix="clearslice-export-") as folder:
         staged = Path(folder) / "staged"
-        intervals, coverage = read_calibration(run)
+        calibration = read_calibration(run)
+        intervals = calibration.intervals if calibration else None
         write_saved_model(model, settings, staged, intervals=intervals)
         image = golden_image(DOMAINS[parse_model_name(settings.model)[0]])
         arrays: dict[str, Any] = {"image": image, **_answers_of(staged, image)}
         np.savez(staged / "golden.npz", **arrays)
         data = seen_series(run)
-        draft = _draft(model, settings, rows, data, credits_by_series=credits_by_series or {}, intervals=intervals)
-        (staged / "README.md").write_text(render_card(draft, rows, coverage))
+        draft = _draft(model, settings, rows, data, credits_by_series=credits_by_series or {}, calibration=calibration)
+        (staged / "README.md").write_text(render_card(draft, rows, calibration))
         return store.publish(staged, draft)
 
 
@@ -203,7 +204,7 @@ def _draft(
     data: Sequence[Mapping[str, Any]],
     *,
     credits_by_series: Mapping[str, Credit],
-    intervals: IntervalCalibration | None,
+    calibration: Calibration | None,
 ) -> ManifestDraft:
     domain, _ = parse_model_name(settings.model)
     recipe = settings.recipe
@@ -228,7 +229,8 @@ def _draft(
             TrainingData(**each, collection=credit.collection, licence=credit.licence) for each, credit in sources
         ),
         scores=_scores(settings.model, rows),
-        intervals=intervals,
+        intervals=calibration.intervals if calibration else None,
+        guard=calibration.guard if calibration else None,
         golden=_bounds(UNIT_RANGE[DOMAINS[domain]][2]),
         provenance=Provenance(
             created=dt.datetime.now(dt.UTC).replace(microsecond=0),

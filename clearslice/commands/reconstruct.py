@@ -137,12 +137,16 @@ def _sum_up(outcomes: list[Outcome]) -> None:
             colour = "red" if outcome.status == "failed" else "yellow"
             reason = escape(f"{outcome.job.source}: {outcome.reason}")
             ERRORS.print(f"[{colour}]{outcome.status}[/{colour}] {reason}")
+        for warning in outcome.warnings:
+            ERRORS.print(f"[yellow]warning[/yellow] {escape(f'{outcome.job.source}: {warning}')}")
         for entry in outcome.scores or ():
             for name in ("degraded", "restored"):
                 figures = ", ".join(f"{metric} {_shown(value)}" for metric, value in entry[name].items())
                 ERRORS.print(f"{entry['contract']['name']}, {name}: {figures}")
     count = Counter(outcome.status for outcome in outcomes)
     ERRORS.print(", ".join(f"{count[status]} {status}" for status in ("restored", "skipped", "failed")))
+    if warned := sum(bool(outcome.warnings) for outcome in outcomes):
+        ERRORS.print(f"[yellow]{warned} unlike what the model was made for: look at them before using them[/yellow]")
 
 
 def _shown(value: object) -> str:

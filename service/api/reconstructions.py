@@ -60,6 +60,10 @@ async def reconstruct(request: Request) -> Response:
     is of the reference, whatever the `strength`. Where DICOM came in they are NPY in HU: the end of an interval is no
     image for an archive.
 
+    A **guard** looks at every answer. Where what a model took out of an image is not like what it takes out of the
+    images that it was made for, in amount or in place, the header `Clearslice-Warning`, `warnings` in JSON and the
+    derived instance's DerivationDescription say so; the image is answered all the same.
+
     With a `reference`, which needs as many frames, metrics of the restored and of the degraded image are answered: in
     full as JSON, and on one line in the header `Clearslice-Metrics`. Of several frames they are means, and JSON lists
     those of each as `frames`. A PSNR of identical images is `null`, with `identical` true.

@@ -127,6 +127,7 @@ _ANSWER_HEADERS = {
         "Clearslice-Frames": "How many images the file holds.",
         "Clearslice-Rescale": "For PNG, TIFF and NPY: `slope=..., intercept=...` from the file's values to the unit.",
         "Clearslice-Clipped": "Pixels beyond what the file can hold; absent when there are none.",
+        "Clearslice-Warning": "What the guard found unlike the images that the model was made for; mostly absent.",
         "Clearslice-Metrics": "With a reference: the metrics on one line of JSON, of several frames their means.",
         "Server-Timing": "Milliseconds of decode, queue, infer and encode, all frames together.",
     }.items()
@@ -142,6 +143,7 @@ _DOCUMENT: dict[str, Any] = {
             "description": "media_type, frames, rows, columns, unit, rescale, clipped, and in JSON data (base64)",
         },
         "outputs": {"type": "object", "description": "As image, of each further output by its name."},
+        "warnings": {"type": "array", "items": {"type": "string"}, "description": "What the guard found, if anything."},
         "metrics": {"type": ["array", "null"], "items": {"type": "object"}},
         "notes": {"type": "array", "items": {"type": "string"}},
         "seconds": {"type": "object", "description": "decode, queue, infer, encode"},

@@ -156,9 +156,12 @@ def name_maker(
 
 def derivation_text(derivation: Derivation) -> str:
     """What was done, for DerivationDescription."""
-    return (
+    text = (
         f"Noise reduced by neural network {derivation.ref}, weights SHA-256 {derivation.weights_sha256},"
         f" strength {derivation.strength:g}, {derivation.program}"
+    )
+    return (
+        f"{text}. WARNING, unlike what the network was made for: {derivation.warning}" if derivation.warning else text
     )
 
 

@@ -34,6 +34,7 @@ class Derivation:
         strength: of the blend, 0 (the source) to 1 (the network's answer).
         program: version of this program.
         revision: of the derived series; raised when the series must be made anew, in another encoding say.
+        warning: what the guard found, for whoever opens the image; it changes no UID.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Derivation:
     strength: float
     program: str
     revision: int = 0
+    warning: str = ""
 
     @property
     def ref(self) -> str:

@@ -69,7 +69,7 @@ def test_answers_that_must_not_be_delivered(answer):
         pipeline.checked(answer, image_of([[1, 2]]), "ct-l2@3")
 
 
-def test_reconstruct_is_all_of_it():
+def test_every_image_is_restored_by_itself_in_order():
     frames = Frames((image_of([[10, 20, 30]]), image_of([[-2, 0, 4]])))
     seen = []
 
@@ -77,8 +77,10 @@ def test_reconstruct_is_all_of_it():
         seen.append(batch.shape)
         return batch * np.float32(2)
 
-    pixels = pipeline.reconstruct(frames, double, ref="x@1", strength=0.5)
-    assert [plane.tolist() for plane in pixels] == [[[15, 30, 45]], [[-3, 0, 6]]]
+    restored = pipeline.restore_all(frames, double, ref="x@1")
+    assert [plane.tolist() for plane in restored] == [[[20, 40, 60]], [[-4, 0, 8]]]
+    blended = [pipeline.blend(image, plane, 0.5) for image, plane in zip(frames, restored, strict=True)]
+    assert [plane.tolist() for plane in blended] == [[[15, 30, 45]], [[-3, 0, 6]]]
     assert seen == [(1, 1, 3, 1)] * 2  # one by one
 
 

@@ -212,7 +212,7 @@ def test_a_series_without_credit_says_so(exported):
     run, _ = exported
     model, settings = load_run(run)
     data = [{"series": "a1", "patient": "a", "slices": 2}]
-    (source,) = module._draft(model, settings, [], data, {}).training_data
+    (source,) = module._draft(model, settings, [], data, credits_by_series={}, calibration=None).training_data
     assert (source.collection, source.licence) == ("not stated", "not stated")
 
 

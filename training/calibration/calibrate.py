@@ -1,7 +1,7 @@
 """Calibrate: what a trained model promises, held against patients it was not fitted on.
 
-    tune series --model--> samples --fit_intervals--> IntervalCalibration ---.
-    report series --model--> samples --measure_coverage, before and after <--' --> CoverageRow --> Markdown
+    tune series --model--> answers --fit_intervals, fit_guard--> Calibration
+    report series --model--> answers --what do they hold, how often would it warn--> its rows --> Markdown
 
 A run keeps it in calibration.json, from where `training.export` puts it into the graph and the manifest.
 """
@@ -16,22 +16,29 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
+from imaging.guard import measure_answer
 from imaging.image import Unit
-from model_store.manifest import IntervalCalibration
+from model_store.manifest import Guard, IntervalCalibration
+from training.calibration.guard import AlarmRow, count_alarms, fit_guard
 from training.calibration.intervals import Sampled, calibrated, fit_intervals, measure_coverage, sample
 from training.data.datasets import evaluation_pairs
 from training.data.pairs import PreparedSeries, StatedDegrade
 from training.degradations import Degradation, DoseProtocol, DoseRange
-from training.errors import UncalibratedOutput
 from training.progress import Advance, silent
-from training.recipes import RECIPES, Recipe
 from training.run_files import write_json
 
 CALIBRATION = "calibration.json"
 
 INTERVAL = ("restored", "lower", "upper")
-"""The outputs of models whose interval can be calibrated."""
+"""The outputs of models whose interval is calibrated."""
+
+DOSES = (1.0, 0.5, 0.25, 0.1)
+"""Fractions of the scan's own dose. The guard has to know full doses too; there intervals have nothing to hold, since
+image and reference are one."""
+
+Picture = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -51,86 +58,93 @@ class CoverageRow:
     patients: int
 
 
-def check_has_interval(recipe: Recipe) -> None:
-    """Raises `UncalibratedOutput` for a recipe whose network gives no interval."""
-    if recipe.outputs != INTERVAL:
-        having = ", ".join(name for name, each in RECIPES.items() if each.outputs == INTERVAL)
-        raise UncalibratedOutput(
-            f"recipe {recipe.name} gives {', '.join(recipe.outputs)}: there is no interval to calibrate; recipes that"
-            f" have one: {having}"
-        )
+@dataclass(frozen=True)
+class Calibration:
+    """What the tune patients decide, and what it is worth on the report patients.
+
+    Attributes:
+        guard: bounds of the guard.
+        alarms: on the report patients.
+        intervals: of models with the outputs `INTERVAL`.
+        coverage: on the report patients.
+    """
+
+    guard: Guard
+    alarms: tuple[AlarmRow, ...] = ()
+    intervals: IntervalCalibration | None = None
+    coverage: tuple[CoverageRow, ...] = ()
 
 
 def calibration_degradations(noise: DoseRange | Degradation) -> tuple[StatedDegrade, ...]:
-    """Under what intervals are calibrated: half, a quarter and a tenth of the scan's own dose; or the run's own one."""
+    """Under what is calibrated: `DOSES` with the texture of the scan's own noise; or what the run was trained on."""
     if isinstance(noise, DoseRange):
-        return tuple(DoseProtocol(dose, kernel=None) for dose in (0.5, 0.25, 0.1))
+        return tuple(DoseProtocol(dose, kernel=None) for dose in DOSES)
     return (noise,)
 
 
-def calibrate_intervals(
+def calibrate(
     model: keras.Model,
+    outputs: Sequence[str],
     tune: Sequence[PreparedSeries],
+    report: Sequence[PreparedSeries],
     degradations: Sequence[StatedDegrade],
     *,
-    coverage: float,
+    coverage: float = 0.9,
     progress: Advance = silent,
-) -> IntervalCalibration:
-    """The factors for the intervals of a model with the outputs `INTERVAL`.
+) -> Calibration:
+    """Calibrates on `tune` and looks at `report`.
 
     Args:
-        model: (N, H, W, 1) -> (N, H, W, 3), not calibrated yet.
+        model: (N, H, W, 1) -> (N, H, W, C), not calibrated yet.
+        outputs: what its channels are.
         tune: series of patients that were not fitted, all in one unit.
+        report: of others; may be empty.
         degradations: all count alike.
-        coverage: above 0 and below 1.
+        coverage: what intervals shall hold, above 0 and below 1.
         progress: told (what, done, total).
 
     Raises:
         UnsuitableSeries: `tune` is empty.
     """
-    samples = (each for degrade in degradations for each in _samples(model, tune, degrade, "calibrate", progress))
-    return fit_intervals(
-        samples,
-        tune[0].unit if tune else "HU",
-        coverage=coverage,
-        degradations=[each.label for each in degradations],
-        patients=len({each.patient for each in tune}),
-    )
-
-
-def report_coverage(
-    model: keras.Model,
-    calibration: IntervalCalibration,
-    report: Sequence[PreparedSeries],
-    degradations: Sequence[StatedDegrade],
-    *,
-    progress: Advance = silent,
-) -> list[CoverageRow]:
-    """What the intervals hold on patients that they were not calibrated on; arguments as for `calibrate_intervals`."""
-    rows = []
+    has_interval = tuple(outputs) == INTERVAL
+    unit: Unit = tune[0].unit if tune else "HU"
+    patients = len({each.patient for each in tune})
+    measures, samples = [], []
     for degrade in degradations:
-        before = list(_samples(model, report, degrade, "coverage", progress))
-        after = [_moved(each, calibration) for each in before]
-        unit: Unit = report[0].unit
-        found = [measure_coverage(each, unit) for each in (before, after)]
-        rows += [
-            CoverageRow(
-                degradation=degrade.label,
-                tissue=tissue,
-                share=(found[0][tissue].share, found[1][tissue].share),
-                width=(found[0][tissue].width, found[1][tissue].width),
-                pixels=found[0][tissue].pixels,
-                patients=len({each.patient for each in report}),
-            )
-            for tissue in found[0]
-        ]
-    return rows
+        for degraded, answer, reference in _answers(model, tune, degrade, "calibrate", progress):
+            measures.append(measure_answer(degraded, answer[..., 0], unit))
+            if has_interval and _degrades(degrade):
+                samples.append(sample(answer, reference))
+    guard = fit_guard(measures, degradations=[each.label for each in degradations], patients=patients)
+    intervals = None
+    if has_interval:
+        held = [each.label for each in degradations if _degrades(each)]
+        intervals = fit_intervals(samples, unit, coverage=coverage, degradations=held, patients=patients)
+    alarms: list[AlarmRow] = []
+    rows: list[CoverageRow] = []
+    for degrade in degradations if report else ():
+        measures, samples = [], []
+        for degraded, answer, reference in _answers(model, report, degrade, "report", progress):
+            measures.append(measure_answer(degraded, answer[..., 0], unit))
+            if has_interval and _degrades(degrade):
+                samples.append(sample(answer, reference))
+        alarms.append(count_alarms(measures, guard, degrade.label))
+        if intervals and samples:
+            rows += _coverage(samples, intervals, unit, degrade.label, len({each.patient for each in report}))
+    return Calibration(guard, tuple(alarms), intervals, tuple(rows))
 
 
-def render_coverage(rows: Sequence[CoverageRow], coverage: float) -> str:
-    """Markdown: a table for each degradation, and what it says."""
+def render_calibration(calibration: Calibration) -> str:
+    """Markdown: false alarms of the guard, and a table of coverage for each degradation."""
     lines = []
-    for degradation in dict.fromkeys(row.degradation for row in rows):
+    if calibration.alarms:
+        lines += ["| degradation | images the guard would warn of | of | by |", "|---|---|---|---|"]
+        lines += [
+            f"| {row.degradation} | {row.alarms} | {row.images} | {', '.join(row.measures) or 'none'} |"
+            for row in calibration.alarms
+        ]
+        lines.append("")
+    for degradation in dict.fromkeys(row.degradation for row in calibration.coverage):
         lines += [
             f"**{degradation}**",
             "",
@@ -140,47 +154,86 @@ def render_coverage(rows: Sequence[CoverageRow], coverage: float) -> str:
         lines += [
             f"| {row.tissue} | {100 * row.share[1]:.1f} | {100 * row.share[0]:.1f} | {row.width[1]:.3g} |"
             f" {row.width[0]:.3g} | {row.pixels} |"
-            for row in rows
+            for row in calibration.coverage
             if row.degradation == degradation
         ]
         lines.append("")
-    patients = max((row.patients for row in rows), default=0)
-    return "\n".join(lines) + (
-        f"Meant are {100 * coverage:g} %. Measured on {patients} patients that were neither fitted nor calibrated on:"
-        " the share of pixels whose reference lies between lower and upper. The reference is a scan with noise of its"
-        " own. Classes by the restored value.\n"
+    if calibration.intervals and calibration.coverage:
+        lines.append(
+            f"Meant are {100 * calibration.intervals.coverage:g} %. Measured on"
+            f" {calibration.coverage[0].patients} patients that were neither fitted nor calibrated on: the share of"
+            " pixels whose reference lies between lower and upper. The reference is a scan with noise of its own."
+            " Classes by the restored value.\n"
+        )
+    return "\n".join(lines)
+
+
+def write_calibration(run: Path, calibration: Calibration) -> None:
+    """Keeps it in the run's `CALIBRATION`."""
+    intervals = calibration.intervals
+    write_json(
+        run / CALIBRATION,
+        {
+            "guard": calibration.guard.model_dump(),
+            "alarms": [asdict(row) for row in calibration.alarms],
+            "intervals": intervals and intervals.model_dump(),
+            "coverage": [asdict(row) for row in calibration.coverage],
+        },
     )
 
 
-def write_calibration(run: Path, intervals: IntervalCalibration, rows: Sequence[CoverageRow]) -> None:
-    """Keeps them in the run's `CALIBRATION`."""
-    write_json(run / CALIBRATION, {"intervals": intervals.model_dump(), "coverage": [asdict(row) for row in rows]})
-
-
-def read_calibration(run: Path) -> tuple[IntervalCalibration | None, list[CoverageRow]]:
-    """What `write_calibration` wrote; (None, []) where a run has none."""
+def read_calibration(run: Path) -> Calibration | None:
+    """What `write_calibration` wrote, or None."""
     file = run / CALIBRATION
     if not file.is_file():
-        return None, []
+        return None
     plain: dict[str, Any] = json.loads(file.read_text())
-    rows = [
-        CoverageRow(**{**row, "share": tuple(row["share"]), "width": tuple(row["width"])}) for row in plain["coverage"]
-    ]
-    return IntervalCalibration.model_validate(plain["intervals"]), rows
+    intervals = plain["intervals"]
+    return Calibration(
+        guard=Guard.model_validate(plain["guard"]),
+        alarms=tuple(AlarmRow(**{**row, "measures": tuple(row["measures"])}) for row in plain["alarms"]),
+        intervals=intervals and IntervalCalibration.model_validate(intervals),
+        coverage=tuple(
+            CoverageRow(**{**row, "share": tuple(row["share"]), "width": tuple(row["width"])})
+            for row in plain["coverage"]
+        ),
+    )
 
 
-def _samples(
+def _degrades(degrade: StatedDegrade) -> bool:
+    return not (isinstance(degrade, DoseProtocol) and degrade.dose_fraction == 1)
+
+
+def _answers(
     model: keras.Model, series: Sequence[PreparedSeries], degrade: StatedDegrade, what: str, progress: Advance
-) -> Iterator[Sampled]:
+) -> Iterator[tuple[Picture, Picture, Picture]]:
+    """(degraded, answer with its channels, reference) of every slice."""
     total, done = sum(len(each.images) for each in series), 0
     for each in series:
         for degraded, reference in evaluation_pairs(each, degrade):
-            yield sample(model.predict_on_batch(degraded[None, ..., None])[0], reference)
+            yield degraded, model.predict_on_batch(degraded[None, ..., None])[0], reference
             done += 1
             progress(f"{what}: {degrade.label}", done, total)
 
 
-def _moved(each: Sampled, calibration: IntervalCalibration) -> Sampled:
+def _coverage(
+    before: Sequence[Sampled], intervals: IntervalCalibration, unit: Unit, degradation: str, patients: int
+) -> list[CoverageRow]:
+    raw, moved = (measure_coverage(each, unit) for each in (before, [_moved(one, intervals) for one in before]))
+    return [
+        CoverageRow(
+            degradation=degradation,
+            tissue=tissue,
+            share=(raw[tissue].share, moved[tissue].share),
+            width=(raw[tissue].width, moved[tissue].width),
+            pixels=raw[tissue].pixels,
+            patients=patients,
+        )
+        for tissue in raw
+    ]
+
+
+def _moved(each: Sampled, intervals: IntervalCalibration) -> Sampled:
     answer = np.stack([each.restored, each.lower, each.upper], axis=-1)
-    restored, lower, upper = np.moveaxis(keras.ops.convert_to_numpy(calibrated(answer, calibration)), -1, 0)
+    restored, lower, upper = np.moveaxis(keras.ops.convert_to_numpy(calibrated(answer, intervals)), -1, 0)
     return Sampled(restored, lower, upper, each.reference)

@@ -180,7 +180,7 @@ async def test_openapi_describes_the_body_and_every_status(serve):
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert form["image"]["format"] == "binary"
     assert set(form) == {
-        "image", "reference", "model", "strength", "metrics", "rescale_slope", "rescale_intercept",
+        "image", "reference", "model", "outputs", "strength", "metrics", "rescale_slope", "rescale_intercept",
     }  # fmt: skip
     assert {"200", "400", "404", "406", "413", "415", "422", "429", "503", "504"} <= set(operation["responses"])
     assert "application/dicom" in operation["responses"]["200"]["content"]
