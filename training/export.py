@@ -49,7 +49,7 @@ from training.calibration.calibrate import Calibration, read_calibration
 from training.calibration.intervals import calibrated
 from training.card import render_card
 from training.domains import DOMAINS
-from training.errors import IncompatibleRun
+from training.errors import IncompatibleRun, UnknownRecipe
 from training.evaluation.evaluate import DEGRADED, INTERVAL_METHOD, Row
 from training.evaluation.image_scores import AGREEMENT, CONTRACTS
 from training.fit import FitSettings, finished_epochs, load_run
@@ -104,9 +104,19 @@ def export(
         arrays: dict[str, Any] = {"image": image, **_answers_of(staged, image)}
         np.savez(staged / "golden.npz", **arrays)
         data = seen_series(run)
+        rows = [row for row in rows if row.method == settings.model or not _is_model(row.method)]
         draft = _draft(model, settings, rows, data, credits_by_series=credits_by_series or {}, calibration=calibration)
         (staged / "README.md").write_text(render_card(draft, rows, calibration))
         return store.publish(staged, draft)
+
+
+def _is_model(method: str) -> bool:
+    """Whether a row is of a model that was evaluated together with this one; its own card has it."""
+    try:
+        parse_model_name(method)
+    except UnknownRecipe:
+        return False
+    return True
 
 
 def write_saved_model(

@@ -56,7 +56,8 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for evaluation.json and evaluation.md; default: the first run's folder.")
+        Path | None,
+        typer.Option(help="Folder for evaluation.json and evaluation.md; default: the folder of every run."),
     ] = None,
     store: ReadStore = None,
     cache: Annotated[Path, typer.Option(help="As for `clearslice train`.")] = CACHE,
@@ -105,8 +106,7 @@ def evaluate(
         rows = summarise(scores)
         table = "\n".join((render_markdown(rows), render_more_metrics(rows), render_differences(scores, names[0])))
         typer.echo(table)
-        place = out or chosen[0].folder
-        if place is not None:
+        for place in [out] if out else [each.folder for each in chosen if each.folder]:
             write_json(place / EVALUATION, to_json(rows, scores))
             write_text(place / "evaluation.md", table)
             ERRORS.print(f"written to {place}")

@@ -17,6 +17,7 @@ ADDITIVE = [
     "low-dose",
     "low-dose-sharp",
     "low-dose-matched",
+    "low-dose-thin",
     "gaussian",
     "poisson",
     "poisson-gaussian",

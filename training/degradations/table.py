@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.low_dose import RAMP, SOFT
+from imaging.low_dose import RAMP, SOFT, STANDARD
 from training.data.pairs import PreparedSeries, Window
 from training.degradations.degradation import Degradation
 from training.degradations.low_dose import DoseProtocol
@@ -78,6 +78,13 @@ _CT = (
         "the same with the texture of the scan's own noise: nothing but its strength tells the two apart",
         partial(DoseProtocol, kernel=None),
         {"dose_fraction": 0.25, "electronic_noise": 4.0},
+    ),
+    Degradation(
+        "low-dose-thin",
+        "ct",
+        "sharp thin slices: a fraction of a dose with 40 HU of noise, standard kernel, whatever the scan has",
+        partial(DoseProtocol, kernel=STANDARD),
+        {"dose_fraction": 0.25, "full_dose_noise_hu": 40.0, "electronic_noise": 4.0},
     ),
     Degradation(
         "sparse-views",

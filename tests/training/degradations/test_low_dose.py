@@ -57,7 +57,7 @@ def test_electronic_noise_makes_low_doses_worse(prepared):
 def test_standard_protocols_say_what_they_are():
     labels = [protocol.label for protocol in standard_protocols(0.25)]
     assert labels == [
-        "0.25 of the scan's own dose, soft kernel, electronic noise 4 photons",
+        "0.25 of the scan's own dose, the scan's own texture, electronic noise 4 photons",
         "0.25 of the scan's own dose, ramp kernel, electronic noise 4 photons",
         "0.25 of a dose with 15 HU noise, soft kernel, electronic noise 4 photons",
     ]

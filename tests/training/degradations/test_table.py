@@ -34,7 +34,14 @@ def series_of(prepared):
 def test_all_families_are_there_for_every_domain():
     white = ["gaussian", "poisson", "poisson-gaussian", "laplace", "impulse", "contaminated"]
     assert list(DEGRADATIONS) == list(DOMAINS)
-    assert list(DEGRADATIONS["ct"]) == ["low-dose", "low-dose-sharp", "low-dose-matched", "sparse-views", *white]
+    assert list(DEGRADATIONS["ct"]) == [
+        "low-dose",
+        "low-dose-sharp",
+        "low-dose-matched",
+        "low-dose-thin",
+        "sparse-views",
+        *white,
+    ]
     assert list(DEGRADATIONS["relative"]) == white
     for domain, rows in DEGRADATIONS.items():
         assert all(row.name == name and row.domain == domain for name, row in rows.items())
@@ -148,7 +155,7 @@ def test_numbers_that_are_impossible_are_refused(name, setting, value):
         parse_degradation(name, "ct", {setting: value})
 
 
-@pytest.mark.parametrize("name", ["low-dose", "low-dose-sharp", "low-dose-matched", "sparse-views"])
+@pytest.mark.parametrize("name", ["low-dose", "low-dose-sharp", "low-dose-matched", "low-dose-thin", "sparse-views"])
 def test_ct_physics_needs_a_scan(name, series_of):
     with pytest.raises(UnsuitableSeries, match="'picture' has no"):
         DEGRADATIONS["ct"][name](series_of["relative"], (0, slice(0, 9), slice(0, 9)), np.random.default_rng(0))
