@@ -19,14 +19,17 @@ export CONTAINER
 AUDIT_SERVICE ?= pypi
 
 # what ships, and which of it answers when no model is named
-MODELS = ct-l2 ct-l1-ssim
+MODELS = ct-l2 ct-l1-ssim ct-quantile
 DEFAULT_MODEL = ct-l2
+# under what it is reported: full, half, quarter and tenth dose, a sharp kernel, sharp thin slices
+REPORTED = $(DOSES:%=low-dose-matched:dose_fraction=%) low-dose-sharp low-dose-thin
+DOSES = 1 0.5 0.25 0.1
 
 SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test lint format bench models pictures docs image test-image audit lock clean
+.PHONY: help serve test lint format bench networks models pictures docs image test-image audit lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -50,10 +53,17 @@ format: $(DEVELOPMENT)  ## let ruff fix what it can
 bench: $(DEVELOPMENT)  ## measure the service beside its model, and training beside its data, as ratios in one run; writes docs/benchmarks/
 	.venv/bin/python -m bench.serve --write
 	.venv/bin/python -m bench.train --write $(if $(wildcard $(DATA)/train),--data $(DATA))
+	.venv/bin/python -m bench.networks --write
+
+networks: $(DEVELOPMENT)  ## train designs of networks for the same steps, and measure them; writes docs/networks.md (an hour on one core; resumes)
+	.venv/bin/python -m bench.networks --data $(DATA) --steps 3000 --write
 
 models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (two hours on two cores; resumes)
-	for model in $(MODELS); do .venv/bin/clearslice train $$model --data $(DATA) --run runs/$$model || exit; done
-	for model in $(MODELS); do .venv/bin/clearslice evaluate runs/$$model --data $(DATA) || exit; done
+	.venv/bin/clearslice train ct-l2 --settings training/shelf/ct-base.toml --data $(DATA) --run runs/ct-base
+	for model in $(MODELS); do .venv/bin/clearslice train $$model --settings training/shelf/ct.toml --start runs/ct-base \
+		--data $(DATA) --run runs/$$model || exit; done
+	.venv/bin/clearslice evaluate $(MODELS:%=runs/%) --data $(DATA) $(REPORTED:%=--degradation %)
+	for model in $(MODELS); do .venv/bin/clearslice calibrate runs/$$model --data $(DATA) || exit; done
 	for model in $(MODELS); do .venv/bin/clearslice export runs/$$model --store model_store/published \
 		--credits training/credits.toml --label stable || exit; done
 	.venv/bin/clearslice models default $(DEFAULT_MODEL)@stable --store model_store/published
