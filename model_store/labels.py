@@ -65,7 +65,7 @@ def read_labels(model_folder: Path) -> Labels:
     Raises:
         RefusedVersion: the file is there and damaged.
     """
-    return _read(model_folder / LABELS_FILE, Labels) or Labels()
+    return read_whole(model_folder / LABELS_FILE, Labels) or Labels()
 
 
 def read_default(store: Path) -> str | None:
@@ -74,11 +74,12 @@ def read_default(store: Path) -> str | None:
     Raises:
         RefusedVersion: the file is there and damaged.
     """
-    found = _read(store / STORE_FILE, StoreFile)
+    found = read_whole(store / STORE_FILE, StoreFile)
     return None if found is None else found.default
 
 
-def _read(path: Path, kind: type[Content]) -> Content | None:
+def read_whole(path: Path, kind: type[Content]) -> Content | None:
+    """What a file of a store holds, or None where there is none; raises `RefusedVersion` where it is damaged."""
     where = f"{path.parent.name}/{path.name}"
     try:
         with path.open("rb") as file:

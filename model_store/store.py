@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from model_store.errors import RefusedVersion, StoreConflict, UnknownModel
+from model_store.evidence import EVIDENCE_FILE, Evidence, read_evidence
 from model_store.labels import (
     LABELS_FILE,
     LABELS_LOCK,
@@ -107,6 +108,18 @@ class ModelStore:
             if ref is not None:
                 return ref
         raise UnknownModel("the store names no default model; name one with: clearslice models default REF")
+
+    def evidence(self) -> Evidence | None:
+        """How models scored under which noise, as the writable folder says, or else the published one; None if neither.
+
+        Raises:
+            RefusedVersion: the file is damaged.
+        """
+        for layer in self._layers:
+            found = read_evidence(layer)
+            if found is not None:
+                return found
+        return None
 
     def resolve(self, ref: str) -> ModelVersion:
         """The version that a ref means now: a bare name is label `stable`, or the highest version without that label.
@@ -197,6 +210,11 @@ class ModelStore:
         with self._writing() as store, lock(store, LABELS_LOCK):
             self.resolve(ref)
             write_whole(store / STORE_FILE, StoreFile(default=ref))
+
+    def set_evidence(self, evidence: Evidence) -> None:
+        """Replaces what the writable folder knows; raises `StoreConflict` when it cannot be written to."""
+        with self._writing() as store, lock(store, LABELS_LOCK):
+            write_whole(store / EVIDENCE_FILE, evidence)
 
     def remove(self, name: str, version: int) -> None:
         """Removes a version from the writable folder; its number is never given again.

@@ -21,12 +21,14 @@ from typing import Any, Literal
 
 import structlog
 
+from imaging import formats
 from imaging.frames import Frames
 from imaging.image import Format, Rescale, Unit
 from model_store.errors import ModelStoreError
+from model_store.evidence import AUTO
 from model_store.manifest import Manifest
 from model_store.store import ModelStore, ModelVersion
-from service import pipeline
+from service import auto, pipeline
 from service.codecs import NO_DEADLINE, Codecs
 from service.errors import NotReady, ServiceError, TooBusy
 from service.executor import Executor, Restored
@@ -51,7 +53,7 @@ class Task:
 
     Attributes:
         image, reference: whole files.
-        model: ref, or None for the store's default.
+        model: ref, `auto` for the one that suits the image's noise, or None for the store's default.
         outputs: `restored`, and what else the model shall give.
         strength: 0 to 1.
         metrics: which to compute; empty for none.
@@ -80,11 +82,13 @@ class Answer:
         seconds: by step: decode, queue, infer, encode.
         others: further output -> its file.
         warnings: what the guard found, in sentences.
+        chosen: why `auto` chose this version; empty where the client chose.
     """
 
     encoded: pipeline.Encoded
     others: dict[str, pipeline.Encoded]
     warnings: tuple[str, ...]
+    chosen: str
     native: Format
     frames: int
     shape: tuple[int, int]
@@ -207,11 +211,18 @@ class Engine:
         Raises:
             ImagingError, ModelStoreError, ServiceError: as the steps say.
         """
-        version = await self.codecs.run(deadline, self._resolve, task.model)
+        begin = time.monotonic()
+        chosen = ""
+        pair: tuple[Frames, Frames | None] | None = None
+        if task.model == AUTO:
+            version, chosen, pair = await self.codecs.run(deadline, self._choose, task)
+        else:
+            version = await self.codecs.run(deadline, self._resolve, task.model)
         if missing := [name for name in task.outputs if name not in ("restored", *version.manifest.spread_outputs)]:
             raise await self.codecs.run(deadline, no_such_output, self.store, version, missing)
-        begin = time.monotonic()
-        frames, reference = await self.codecs.run(deadline, self._decode, task, version.manifest)
+        if pair is None:
+            pair = await self.codecs.run(deadline, self._decode, task, version.manifest)
+        frames, reference = pair
         wanted = task.choose_format(frames.format, len(frames))
         decoded = time.monotonic()
         async with self.versions.lease(version, deadline=deadline) as restorer:
@@ -242,6 +253,7 @@ class Engine:
             encoded=finished.encoded,
             others=finished.others,
             warnings=finished.warnings,
+            chosen=chosen,
             native=frames.format,
             frames=len(frames),
             shape=frames.shape,
@@ -270,6 +282,14 @@ class Engine:
 
     def _resolve(self, ref: str | None) -> ModelVersion:
         return self.store.resolve(self.store.default_ref() if ref is None else ref)
+
+    def _choose(self, task: Task) -> tuple[ModelVersion, str, tuple[Frames, Frames | None]]:
+        """The version that suits the noise, why, and the images, which had to be decoded for that."""
+        unit: Unit = "HU" if task.rescale is not None or formats.sniff(task.image) == "dicom" else "relative"
+        _, version = auto.provisional(self.store, unit)
+        pair = self._decode(task, version.manifest)
+        found = auto.choose_for(self.store, unit, [image.pixels for image in pair[0]])
+        return found.version, found.reason, pair
 
     def _decode(self, task: Task, manifest: Manifest) -> tuple[Frames, Frames | None]:
         return take_in(

@@ -20,6 +20,7 @@ from service.pipeline import Encoded
 from service.scores import compact
 
 METRICS_HEADER = "Clearslice-Metrics"
+CHOICE_HEADER = "Clearslice-Auto"
 WARNING_HEADER = "Clearslice-Warning"
 OUTPUT_HEADER = "Clearslice-Output"
 """Of a part: which output it is."""
@@ -70,6 +71,8 @@ def answer_headers(answer: Answer) -> dict[str, str]:
         headers["Clearslice-Rescale"] = f"slope={rescale.slope!r}, intercept={rescale.intercept!r}"
     if answer.encoded.clipped:
         headers["Clearslice-Clipped"] = str(answer.encoded.clipped)
+    if answer.chosen:
+        headers[CHOICE_HEADER] = answer.chosen
     if answer.warnings:
         headers[WARNING_HEADER] = "; ".join(answer.warnings)
     if answer.scores is not None:
@@ -89,6 +92,7 @@ def answer_document(answer: Answer, *, request_id: str) -> dict[str, Any]:
         "strength": answer.strength,
         "image": _described(answer, answer.encoded),
         "outputs": {name: _described(answer, each) for name, each in answer.others.items()},
+        "chosen": answer.chosen or None,
         "warnings": list(answer.warnings),
         "metrics": answer.scores,
         "notes": list(answer.encoded.notes),

@@ -87,7 +87,7 @@ class MetricFields(BaseModel):
 class ReconstructionFields(MetricFields):
     """Fields of a reconstruction."""
 
-    model: str | None = Field(None, description="a model ref")
+    model: str | None = Field(None, description="a model ref, or auto")
     outputs: Outputs = Field(
         ("restored",), description=f"restored, and what else of {', '.join(OUTPUTS[1:])}, comma-separated"
     )

@@ -54,6 +54,10 @@ async def reconstruct(request: Request) -> Response:
     `application/dicom` is possible where DICOM came in. `application/json` has the file, in the format it came in, as
     base64, and `multipart/mixed` has JSON as its first part and that file as its second.
 
+    `model=auto` reads the noise of the image (level, correlation, impulses; over all frames) and takes the model that
+    did best under such noise in the store's evidence, or the default where none did better; the header
+    `Clearslice-Auto` and `chosen` in JSON say which and why.
+
     Models that say how sure they are give more than the restored image: `outputs=restored,lower,upper` for the ends of
     an interval, or `outputs=restored,sigma`, each as a file of its own in `multipart/mixed` (the header
     `Clearslice-Output` of a part names it) or under `outputs` in JSON. They are computed in float32, and what they say

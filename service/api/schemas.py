@@ -51,7 +51,11 @@ RECONSTRUCTION_BODY = _form(
             " (also several pages, all alike) or NPY, (H, W) or (N, H, W).",
         },
         "reference": {**_FILE, "description": "The truth, of as many frames, the same size and unit, for metrics."},
-        "model": {"type": "string", "example": "ct-l2@stable", "description": "Default: the store's default model."},
+        "model": {
+            "type": "string",
+            "example": "ct-l2@stable",
+            "description": "Default: the store's default model. `auto`: by the noise.",
+        },
         "outputs": {
             "type": "string",
             "default": "restored",
@@ -127,6 +131,7 @@ _ANSWER_HEADERS = {
         "Clearslice-Frames": "How many images the file holds.",
         "Clearslice-Rescale": "For PNG, TIFF and NPY: `slope=..., intercept=...` from the file's values to the unit.",
         "Clearslice-Clipped": "Pixels beyond what the file can hold; absent when there are none.",
+        "Clearslice-Auto": "Why `auto` chose this model; absent otherwise.",
         "Clearslice-Warning": "What the guard found unlike the images that the model was made for; mostly absent.",
         "Clearslice-Metrics": "With a reference: the metrics on one line of JSON, of several frames their means.",
         "Server-Timing": "Milliseconds of decode, queue, infer and encode, all frames together.",
@@ -143,6 +148,7 @@ _DOCUMENT: dict[str, Any] = {
             "description": "media_type, frames, rows, columns, unit, rescale, clipped, and in JSON data (base64)",
         },
         "outputs": {"type": "object", "description": "As image, of each further output by its name."},
+        "chosen": {"type": ["string", "null"], "description": "Why `auto` chose this model."},
         "warnings": {"type": "array", "items": {"type": "string"}, "description": "What the guard found, if anything."},
         "metrics": {"type": ["array", "null"], "items": {"type": "object"}},
         "notes": {"type": "array", "items": {"type": "string"}},
