@@ -14,6 +14,7 @@ from clearslice.commands import (
     compare,
     degradations,
     evaluate,
+    evidence,
     export,
     keys,
     models,
@@ -55,6 +56,7 @@ app.command("advise")(advise.advise)
 app.command("tune")(tune.tune)
 app.command("reproduce")(reproduce.reproduce)
 app.command("export")(export.export)
+app.command("evidence")(evidence.evidence)
 
 if __name__ == "__main__":
     app()

@@ -11,6 +11,7 @@ Every output is written beside its place, flushed to the disk and renamed, so th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydicom.uid import CTImageStorage
 
 from imaging import formats
@@ -26,8 +28,9 @@ from imaging.dicom_attributes import text
 from imaging.dicom_pixels import MULTI_FRAME_CT, is_localizer, read_dicom
 from imaging.errors import ImagingError, NotAnImage, UnsuitableImage, UnsupportedFormat
 from imaging.formats import Limits
-from imaging.image import Format, Rescale, Unit
+from imaging.image import Format, Image, Rescale, Unit
 from imaging.limits import check_bytes
+from imaging.noise.reading import MOST_IMAGES
 from model_store.restorer import Restorer
 from service import pipeline
 from service.errors import ServiceError
@@ -131,6 +134,20 @@ def plan(source: Path, target: Path) -> list[FileJob]:
     if target.is_file():
         raise WrongPlace(f"the output {target} is a file, and the input a folder; name a folder")
     return [FileJob(path, target / path.relative_to(source)) for path in _files_below(source)]
+
+
+def images_to_choose_by(jobs: Sequence[FileJob], limits: Limits, rescale: Rescale | None) -> list[Image]:
+    """Images by whose noise `auto` chooses for all jobs: of some files, spread evenly, that can be read; one unit."""
+    found: list[Image] = []
+    for place in dict.fromkeys(round(each) for each in np.linspace(0, len(jobs) - 1, 4 * MOST_IMAGES)):
+        if len(found) >= MOST_IMAGES or not jobs:
+            break
+        with contextlib.suppress(ImagingError, OSError):
+            data = _read(jobs[place].source, limits)
+            stated = formats.sniff(data) == "dicom"
+            frames = formats.decode(data, limits=limits, rescale=None if stated else rescale)
+            found += [image for image in frames if not found or image.unit == found[0].unit]
+    return found
 
 
 def run_job(job: FileJob, treatment: Treatment, reference: bytes | None = None) -> Outcome:

@@ -15,13 +15,19 @@ import typer
 from clearslice.commands.serve import Device, Precision
 
 if TYPE_CHECKING:
-    from clearslice.offline import Outcome, Treatment
+    from clearslice.offline import FileJob, Outcome, Treatment
+    from imaging.formats import Limits
+    from imaging.image import Rescale
+    from model_store.store import ModelStore, ModelVersion
 
 
 def reconstruct(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A DICOM, PNG, TIFF or NPY file, or a folder of them.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file or folder to write.")],
-    model: Annotated[str | None, typer.Option(help="Model ref, as in ct-l2 or ct-l2@3. Default: the store's.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model ref, as in ct-l2 or ct-l2@3; auto: by the noise of IN. Default: the store's."),
+    ] = None,
     strength: Annotated[float, typer.Option(min=0, max=1, help="0 gives the image back, 1 the model's answer.")] = 1.0,
     rescale_slope: Annotated[
         float | None, typer.Option(help="For PNG, TIFF and NPY: HU = slope x value + intercept.", show_default=False)
@@ -67,7 +73,7 @@ def reconstruct(
     options = {"store": store, "precision": precision, "device": device}
     with expected_errors(offline.WrongPlace, ImagingError, ModelStoreError, ServiceError):
         jobs = offline.plan(source, target)
-        treatment = _treatment(model, strength, (rescale_slope, rescale_intercept), options, overwrite=overwrite)
+        treatment = _treatment(jobs, model, strength, (rescale_slope, rescale_intercept), options, overwrite=overwrite)
         truth = None if reference is None else reference.read_bytes()
     outcomes = _run(jobs, treatment, truth)
     _sum_up(outcomes)
@@ -77,6 +83,7 @@ def reconstruct(
 
 
 def _treatment(
+    jobs: list[FileJob],
     model: str | None,
     strength: float,
     rescale: tuple[float | None, float | None],
@@ -89,6 +96,7 @@ def _treatment(
     from clearslice.commands.serve import read_settings
     from clearslice.offline import Treatment
     from imaging.image import Rescale
+    from model_store.evidence import AUTO
     from model_store.store import ModelStore
     from service.models import load_by, names_taking
 
@@ -96,7 +104,8 @@ def _treatment(
     models = ModelStore(settings.store, settings.published)
     slope, intercept = rescale
     stated = None if slope is None or intercept is None else Rescale(slope, intercept)
-    version = models.resolve(models.default_ref() if model is None else model)
+    version = _choose(jobs, models, settings.limits(), stated) if model == AUTO else None
+    version = version or models.resolve(models.default_ref() if model is None else model)
     return Treatment(
         restorer=load_by(settings)(version),
         strength=strength,
@@ -107,6 +116,19 @@ def _treatment(
         overwrite=overwrite,
         models_taking=lambda unit: names_taking(models, unit),
     )
+
+
+def _choose(jobs: list[FileJob], models: ModelStore, limits: Limits, rescale: Rescale | None) -> ModelVersion:
+    from clearslice.commands.terminal import ERRORS
+    from clearslice.offline import WrongPlace, images_to_choose_by
+    from service.auto import choose_for
+
+    images = images_to_choose_by(jobs, limits, rescale)
+    if not images:
+        raise WrongPlace("auto has nothing to choose by: no file of the input can be read; name a model with --model")
+    chosen = choose_for(models, images[0].unit, [image.pixels for image in images])
+    ERRORS.print(f"auto chose {chosen.version.ref}: {chosen.reason}", highlight=False)
+    return chosen.version
 
 
 def _run(jobs: list[Any], treatment: Treatment, truth: bytes | None) -> list[Outcome]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from clearslice.main import app
+from imaging.guard import MEASURES
 from model_store.store import ModelStore
 
 SLICES = 3
@@ -46,7 +48,7 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
     table = run_command("evaluate", run, "--data", data, "--cache", run.parent / "cache")
     for method in ("degraded", "ct-l2", "Gaussian", "median", "bilateral", "total variation", "non-local means"):
         assert table.count(f"\n| {method}") == 2 * 3  # two tables, three protocols
-    assert "soft kernel" in table
+    assert "the scan's own texture" in table
     assert "ramp kernel" in table
     assert "1 patients, 3 slices" in table
     assert "ct-l2 minus" in table
@@ -61,6 +63,7 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
 
     version = ModelStore(store).resolve("ct-l2@stable")
     assert version.path.is_relative_to(store)
+    assert version.manifest.guard is None  # it was not calibrated
     (source,) = version.manifest.training_data
     assert (source.series, source.slices, source.collection) == ("train", SLICES, "Phantoms")
     assert {score.metric for score in version.manifest.scores} == {"psnr", "ssim", "rmse"}
@@ -75,6 +78,31 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
         assert "ct-l2 was fitted on the patient of series" in " ".join(output.split())
     output = run_command("evaluate", version.ref, run, "--store", store, "--data", data, status=2)
     assert "two of the targets are called ct-l2" in " ".join(output.replace("│", "").split())
+
+
+def test_a_calibrated_run_carries_its_guard_and_evidence_lets_auto_choose(data, run, run_command, tmp_path):
+    copy = tmp_path / "r"
+    shutil.copytree(run, copy)
+    common = ("--data", data, "--cache", run.parent / "cache")
+    told = run_command("calibrate", copy, *common)
+    assert "images the guard would warn of" in told
+    store = tmp_path / "store"
+    assert "has not been evaluated" in run_command("export", copy, "--store", store, "--label", "stable")
+    version = ModelStore(store).resolve("ct-l2@stable")
+    assert set(version.manifest.guard.bounds) == set(MEASURES)
+    assert (version.manifest.guard.images, version.manifest.guard.patients) == (4 * SLICES, 1)
+    assert "## Guard" in (version.path / "README.md").read_text()
+    table = run_command("evidence", "ct-l2", "--store", store, *common)
+    assert f"| {version.ref} |" in table
+    evidence = ModelStore(store).evidence()
+    assert evidence.defaults == {"HU": version.ref}
+    assert len(evidence.rows) > 6
+    sample = tmp_path / "sample.npy"
+    np.save(sample, np.random.default_rng(0).normal(40, 20, (64, 64)).astype(np.float32))
+    options = ("--model", "auto", "--store", store, "--rescale-slope", "1", "--rescale-intercept", "0")
+    told = run_command("reconstruct", sample, tmp_path / "out.npy", *options)
+    assert f"auto chose {version.ref}" in " ".join(told.split())
+    assert (tmp_path / "out.npy").is_file()
 
 
 def test_a_run_starts_from_another(data, run, run_command, tmp_path):

@@ -47,6 +47,7 @@ SETTINGS = {
     "high": Setting("", -math.inf),
     "photons": Setting("photons", _LEAST),
     "dose_fraction": Setting("of the full dose", _LEAST, 1),
+    "full_dose_noise_hu": Setting("HU", _LEAST),
     "electronic_noise": Setting("photons", 0),
     "views": Setting("views", 2, ALL_VIEWS // OFFSETS, whole=True),
 }
