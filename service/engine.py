@@ -1,8 +1,8 @@
 """The engine: all that lives as long as the app, and the path of one request through it.
 
-    admit --> resolve --> decode --> lease --> restore --> encode, score --> Answer
-      |       codecs      codecs     loader    device      codecs
-    TooBusy  404          4xx        503       429 504     500
+    admit --> prepare --> lease --> restore --> finish --> Answer
+      |       codecs      loader    device      codecs
+    TooBusy  4xx          503       429 504     500
     NotReady
 
 Every step holds to the request's one deadline. Files are decoded and encoded on a few threads beside the event loop,
@@ -15,27 +15,24 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import structlog
 
-from imaging import formats
-from imaging.frames import Frames
 from imaging.image import Format, Rescale, Unit
 from model_store.errors import ModelStoreError
-from model_store.evidence import AUTO
-from model_store.manifest import Manifest
 from model_store.store import ModelStore, ModelVersion
-from service import auto, pipeline
+from service import pipeline
 from service.codecs import NO_DEADLINE, Codecs
 from service.errors import NotReady, ServiceError, TooBusy
-from service.executor import Executor, Restored
-from service.intake import decode_pair, take_in
-from service.models import Load, LoadedVersions, names_taking, no_such_output, restores
+from service.executor import Executor
+from service.intake import decode_pair
+from service.models import Load, LoadedVersions, restores
 from service.scores import score_frames
 from service.settings import Settings
+from service.task import Task, finish, prepare
 from service.telemetry import Instruments, log_defect
 
 START_RETRY_SECONDS = 5
@@ -45,30 +42,6 @@ DRAIN_RETRY_SECONDS = 10
 MIN_RETRY_SECONDS = 1
 PRELOAD_SECONDS = 3600.0
 """Deadline of loading at the start: generous, since a slow disk is no reason to give up."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One reconstruction as asked for.
-
-    Attributes:
-        image, reference: whole files.
-        model: ref, `auto` for the one that suits the image's noise, or None for the store's default.
-        outputs: `restored`, and what else the model shall give.
-        strength: 0 to 1.
-        metrics: which to compute; empty for none.
-        rescale: for files that state no unit.
-        choose_format: from the images' own format and their number to the format that the answer shall have.
-    """
-
-    image: bytes = field(repr=False)
-    reference: bytes | None = field(repr=False)
-    model: str | None
-    outputs: tuple[str, ...]
-    strength: float
-    metrics: tuple[str, ...]
-    rescale: Rescale | None
-    choose_format: Callable[[Format, int], Format]
 
 
 @dataclass(frozen=True)
@@ -99,16 +72,6 @@ class Answer:
     strength: float
     scores: list[dict[str, Any]] | None
     seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """What is made of a model's answers; see `Answer`."""
-
-    encoded: pipeline.Encoded
-    others: dict[str, pipeline.Encoded]
-    warnings: tuple[str, ...]
-    scores: list[dict[str, Any]] | None
 
 
 class Engine:
@@ -212,17 +175,8 @@ class Engine:
             ImagingError, ModelStoreError, ServiceError: as the steps say.
         """
         begin = time.monotonic()
-        chosen = ""
-        pair: tuple[Frames, Frames | None] | None = None
-        if task.model == AUTO:
-            version, chosen, pair = await self.codecs.run(deadline, self._choose, task)
-        else:
-            version = await self.codecs.run(deadline, self._resolve, task.model)
-        if missing := [name for name in task.outputs if name not in ("restored", *version.manifest.spread_outputs)]:
-            raise await self.codecs.run(deadline, no_such_output, self.store, version, missing)
-        if pair is None:
-            pair = await self.codecs.run(deadline, self._decode, task, version.manifest)
-        frames, reference = pair
+        prepared = await self.codecs.run(deadline, prepare, task, self.store, self.settings)
+        version, frames = prepared.version, prepared.frames
         wanted = task.choose_format(frames.format, len(frames))
         decoded = time.monotonic()
         async with self.versions.lease(version, deadline=deadline) as restorer:
@@ -236,7 +190,9 @@ class Engine:
             ]
             precision, device = restorer.precision if len(task.outputs) == 1 else "float32", restorer.device
         encode_begin = time.monotonic()
-        finished = await self.codecs.run(deadline, self._finish, task, version, (frames, reference), wanted, answers)
+        work = functools.partial(finish, settings=self.settings, now=self._clock())
+        batches = [answer.batch for answer in answers]
+        finished = await self.codecs.run(deadline, work, task, prepared, wanted, batches)
         infer = sum(answer.infer_seconds for answer in answers)
         seconds = {
             "decode": decoded - begin,
@@ -253,7 +209,7 @@ class Engine:
             encoded=finished.encoded,
             others=finished.others,
             warnings=finished.warnings,
-            chosen=chosen,
+            chosen=prepared.chosen,
             native=frames.format,
             frames=len(frames),
             shape=frames.shape,
@@ -279,64 +235,6 @@ class Engine:
             return left.unit, len(left), score_frames(images, truth, unit=left.unit, metrics=metrics)
 
         return await self.codecs.run(deadline, work)
-
-    def _resolve(self, ref: str | None) -> ModelVersion:
-        return self.store.resolve(self.store.default_ref() if ref is None else ref)
-
-    def _choose(self, task: Task) -> tuple[ModelVersion, str, tuple[Frames, Frames | None]]:
-        """The version that suits the noise, why, and the images, which had to be decoded for that."""
-        unit: Unit = "HU" if task.rescale is not None or formats.sniff(task.image) == "dicom" else "relative"
-        _, version = auto.provisional(self.store, unit)
-        pair = self._decode(task, version.manifest)
-        found = auto.choose_for(self.store, unit, [image.pixels for image in pair[0]])
-        return found.version, found.reason, pair
-
-    def _decode(self, task: Task, manifest: Manifest) -> tuple[Frames, Frames | None]:
-        return take_in(
-            task.image,
-            task.reference,
-            rescale=task.rescale,
-            manifest=manifest,
-            limits=self.settings.limits(),
-            conventions=self.settings.dicom,
-            models_taking=functools.partial(names_taking, self.store),
-        )
-
-    def _finish(
-        self,
-        task: Task,
-        version: ModelVersion,
-        pair: tuple[Frames, Frames | None],
-        wanted: Format,
-        answers: list[Restored],
-    ) -> _Finished:
-        frames, reference = pair
-        given = [
-            (image, pipeline.checked_outputs(answer.batch, image, version.ref, task.outputs))
-            for image, answer in zip(frames, answers, strict=True)
-        ]
-        pixels = [pipeline.blend(image, outputs["restored"], task.strength) for image, outputs in given]
-        warnings = pipeline.warnings_of(frames, [outputs["restored"] for _, outputs in given], version)
-        others = {
-            name: pipeline.encode_further(
-                frames, [pipeline.without_padding(image, name, outputs[name]) for image, outputs in given], wanted
-            )
-            for name in task.outputs[1:]
-        }
-        encoded = pipeline.encode(
-            frames,
-            pixels,
-            wanted,
-            derivation=pipeline.derivation_of(version, task.strength, warnings),
-            conventions=self.settings.dicom,
-            series=pipeline.SeriesContext(now=self._clock()),
-        )
-        if reference is None or not task.metrics:
-            return _Finished(encoded, others, warnings, None)
-        images = {"restored": pixels, "degraded": [image.pixels for image in frames]}
-        truth = [image.pixels for image in reference]
-        scores = score_frames(images, truth, unit=frames.unit, metrics=task.metrics)
-        return _Finished(encoded, others, warnings, scores)
 
     def _observe(self, ref: str, came: Format, went: Format, seconds: dict[str, float]) -> None:
         self.instruments.decode_seconds.labels(came).observe(seconds["decode"])

@@ -20,10 +20,10 @@ from service.api.negotiation import choose, parse_accept
 from service.api.uploaded import engine_of, form_limits, request_id_of, while_connected
 from service.api.uploads import read_form
 from service.codecs import NO_DEADLINE
-from service.engine import Task
 from service.errors import InvalidField
 from service.keys import Scope
 from service.scores import METRICS
+from service.task import Task
 
 router = APIRouter(tags=["images"])
 
