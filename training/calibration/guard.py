@@ -17,7 +17,8 @@ from training.errors import UnsuitableSeries
 
 MARGIN = 1.0
 """Of the distance between the lowest and the highest value, added at both ends: two tune patients are not all of them,
-and a false alarm on every tenth scan would teach people to look away."""
+and a false alarm on every tenth scan would teach people to look away. With half of it, bounds from one of our two tune
+patients call up to 24 % of the other's answers unusual; with all of it, none."""
 
 
 @dataclass(frozen=True)
