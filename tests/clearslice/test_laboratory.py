@@ -82,7 +82,7 @@ def test_train_evaluate_export_serve(data, run, run_command, tmp_path):
 
 def test_a_calibrated_run_carries_its_guard_and_evidence_lets_auto_choose(data, run, run_command, tmp_path):
     copy = tmp_path / "r"
-    shutil.copytree(run, copy)
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("evaluation.*"))
     common = ("--data", data, "--cache", run.parent / "cache")
     told = run_command("calibrate", copy, *common)
     assert "images the guard would warn of" in told

@@ -69,6 +69,7 @@ FAVOURITES = {
     "low-dose": "l2",
     "low-dose-sharp": "l2",
     "low-dose-matched": "l2",
+    "low-dose-thin": "l2",
     "sparse-views": "focal-frequency",
     "laplace": "l1",
     "impulse": "l1",
@@ -76,7 +77,8 @@ FAVOURITES = {
 }
 """Degradation -> the recipe that theory names first, as in the table of recipes."""
 
-_GAUSSIAN = ("gaussian", "poisson", "poisson-gaussian", "low-dose", "low-dose-sharp", "low-dose-matched")
+_LOW_DOSES = ("low-dose", "low-dose-sharp", "low-dose-matched", "low-dose-thin")
+_GAUSSIAN = ("gaussian", "poisson", "poisson-gaussian", *_LOW_DOSES)
 _ALL = tuple(FAVOURITES)
 
 CLAIMS = (
@@ -93,7 +95,7 @@ CLAIMS = (
         "focal-frequency",
         "l1",
         "ssim",
-        ("low-dose", "low-dose-sharp", "low-dose-matched", "sparse-views"),
+        (*_LOW_DOSES, "sparse-views"),
         "it brings back the frequencies that correlated noise hides",
         "Jiang et al. 2021",
     ),
