@@ -8,10 +8,14 @@ import httpx
 import numpy as np
 import pydicom
 import pytest
+from skimage import color, data
 
+from imaging.guard import findings, measure_answer
 from imaging.low_dose import RAMP, SOFT
 from imaging.metrics import SOFT_TISSUE, measure, tissue_bias
+from imaging.phantom import trunk
 from imaging.sample import SampleSettings, make_sample
+from model_store.restorer import load_restorer
 from model_store.store import PUBLISHED, ModelStore
 from service.app import create_app
 from service.settings import Settings
@@ -33,6 +37,59 @@ def test_every_shipped_version_is_light_and_labelled():
             assert version.manifest.scores, "a shipped model says how it scored"
             assert all("not stated" not in data.licence for data in version.manifest.training_data)
             assert "esearch" in version.manifest.intended_use
+
+
+def picture(name: str, low: float, high: float) -> np.ndarray:
+    """A photograph that scikit-image ships, 512 x 512, from `low` to `high` as if it were HU."""
+    grey = data.camera() if name == "camera" else color.rgb2gray(data.astronaut()) * 255
+    return (low + (high - low) * grey / 255).astype(np.float32)
+
+
+def phantom(*, noise: float = 25.0, **options: bool) -> np.ndarray:
+    """An abdomen with white noise."""
+    rng = np.random.default_rng(3)
+    return (trunk((512, 512), (0.7, 0.7), rng, **options) + rng.normal(0, noise, (512, 512))).astype(np.float32)
+
+
+def mr_like() -> np.ndarray:
+    """The same anatomy in another contrast: fat bright, bone and air dark, nothing in HU."""
+    return np.interp(phantom(noise=0), [-1000, -120, -80, 0, 60, 150, 700], [0, 900, 850, 300, 450, 500, 40]).astype(
+        np.float32
+    ) + np.random.default_rng(0).normal(0, 20, (512, 512)).astype(np.float32)
+
+
+NO_CT = {
+    "a photograph from air to bone": lambda: picture("camera", -1000, 1000),
+    "a photograph as a soft-tissue window": lambda: picture("camera", -160, 240),
+    "a portrait from air to bone": lambda: picture("astronaut", -1000, 1000),
+    "an MR-like contrast": mr_like,
+    "an inverted scan": lambda: -phantom(),
+    "stored values without their intercept": lambda: phantom() + 1024,
+    "HU shifted by 300": lambda: phantom() + 300,
+    "HU times 4": lambda: 4 * phantom(),
+}
+
+
+@pytest.fixture(scope="module")
+def default_restorer():
+    store = ModelStore()
+    return load_restorer(store.resolve(store.default_ref()), precision="float32")
+
+
+@pytest.mark.parametrize("what", NO_CT)
+def test_the_guard_warns_of_what_is_no_ct(default_restorer, what):
+    image = NO_CT[what]()
+    restored = default_restorer(image[None, ..., None])[0, ..., 0]
+    found = findings(measure_answer(image, restored, "HU"), default_restorer.version.manifest.guard.bounds)
+    assert found, measure_answer(image, restored, "HU")
+
+
+@pytest.mark.parametrize(("kernel", "noise_hu"), [(SOFT, 15), (RAMP, 25)], ids=["soft", "ramp"])
+def test_the_guard_lets_a_low_dose_ct_pass(default_restorer, kernel, noise_hu):
+    sample = make_sample(SampleSettings(seed=11, dose_fraction=0.25, noise_hu=noise_hu, kernel=kernel))
+    image = sample.low_dose[0]
+    restored = default_restorer(image[None, ..., None])[0, ..., 0]
+    assert not findings(measure_answer(image, restored, "HU"), default_restorer.version.manifest.guard.bounds)
 
 
 @pytest.mark.parametrize("model", ModelStore().names())
