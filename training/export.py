@@ -291,5 +291,8 @@ def _scores(method: str, rows: Sequence[Row]) -> tuple[Score, ...]:
         )
         for row in rows
         # the others say in what way an image differs, not how far: they are in evaluation.json only
-        if row.method == method and row.metric in AGREEMENT
+        if row.method == method
+        and row.metric in AGREEMENT
+        # at full dose the degraded image is the reference, and has no PSNR
+        and (row.degradation, row.metric, row.contract) in before
     )

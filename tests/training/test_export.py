@@ -72,6 +72,15 @@ def test_the_manifest_says_what_it_is(exported):
     assert FitSettings.from_json(manifest.training_settings) == SETTINGS
 
 
+def test_a_full_dose_has_no_psnr_to_gain_on(exported, prepared, tmp_path):
+    run, _ = exported
+    model, _ = load_run(run)
+    methods = {"ct-l2": lambda image: model.predict_on_batch(image[None, ..., None])[0, ..., 0]}
+    scores = evaluate(methods, [prepared("b", 2)], [], [DoseProtocol(1.0, kernel=None)], processes=1)
+    version = export(run, ModelStore(tmp_path, published=None), rows=summarise(scores))
+    assert {score.metric for score in version.manifest.scores} == {"ssim", "rmse"}
+
+
 def test_the_card_has_data_scores_and_limits(exported):
     _, version = exported
     card = (version.path / "README.md").read_text()
