@@ -23,7 +23,7 @@ MODELS = ct-l2 ct-l1-ssim ct-quantile
 DEFAULT_MODEL = ct-l2
 # under what it is reported: full, half, quarter and tenth dose, a sharp kernel, sharp thin slices
 REPORTED = $(DOSES:%=low-dose-matched:dose_fraction=%) low-dose-sharp low-dose-thin
-DOSES = 1 0.5 0.25 0.1
+DOSES = 0.25 1 0.5 0.1
 
 SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
