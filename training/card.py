@@ -65,6 +65,7 @@ def render_card(draft: ManifestDraft, rows: Sequence[Row], calibration: Calibrat
 | loss | {draft.recipe} {draft.recipe_settings or ""}{f", features of {_source(features)}" if features else ""} |
 | trained | {settings.get("epochs")} epochs of {settings.get("steps")} steps, \
 {patches:,} patches of {settings.get("patch")} pixels, {settings.get("precision")}, seed {settings.get("seed")} |
+{_start(settings)}\
 | noise in training | {_noise(settings.get("noise", {}))} |
 | trained against | {AGAINST[recipe.target] if recipe else AGAINST["reference"]} |
 | made by | clearslice {draft.provenance.clearslice}, {draft.provenance.source_revision}, \
@@ -106,6 +107,12 @@ def _calibration(calibration: Calibration | None) -> str:
         f"## {heading}\n\nAn answer beyond what {calibration.guard.images} images of {calibration.guard.patients} tune"
         f" patients showed carries a warning. On the patients below it would have been false.\n\n{table}\n"
     )
+
+
+def _start(settings: Mapping[str, Any]) -> str:
+    """A line of the table for models that did not begin with random weights."""
+    start = settings.get("start")
+    return f"| before that | the weights of {start['of']}, SHA-256 {start['sha256'][:12]} |\n" if start else ""
 
 
 def _noise(noise: Mapping[str, Any]) -> str:

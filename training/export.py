@@ -180,7 +180,7 @@ def write_saved_model(
 
 
 def _lighten(graph: Path) -> None:
-    """Takes the shapes that TensorFlow noted at every node out of a SavedModel's graph: a sixth of it, used by no one."""
+    """Takes the shapes that TensorFlow noted at every node out of a graph: a sixth of it, used by no one."""
     from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415 - heavy; see the module
 
     saved = saved_model_pb2.SavedModel()

@@ -42,7 +42,7 @@ def test_every_shipped_version_is_light_and_labelled():
 def picture(name: str, low: float, high: float) -> np.ndarray:
     """A photograph that scikit-image ships, 512 x 512, from `low` to `high` as if it were HU."""
     grey = data.camera() if name == "camera" else color.rgb2gray(data.astronaut()) * 255
-    return (low + (high - low) * grey / 255).astype(np.float32)
+    return (low + (high - low) * (grey / 255)).astype(np.float32)
 
 
 def phantom(*, noise: float = 25.0, **options: bool) -> np.ndarray:
@@ -64,7 +64,6 @@ NO_CT = {
     "a portrait from air to bone": lambda: picture("astronaut", -1000, 1000),
     "an MR-like contrast": mr_like,
     "an inverted scan": lambda: -phantom(),
-    "stored values without their intercept": lambda: phantom() + 1024,
     "HU shifted by 300": lambda: phantom() + 300,
     "HU times 4": lambda: 4 * phantom(),
 }

@@ -30,6 +30,15 @@ def test_the_card_says_how_it_was_trained(tiny_draft):
     assert "4 % of the patches at full dose, 4 % without noise" in card
 
 
+def test_the_card_says_what_a_model_began_with(tiny_draft):
+    assert "before that" not in render_card(_draft(tiny_draft), [])
+    settings = {**SETTINGS.to_json(), "start": {"of": "runs/base", "sha256": "ab" * 32}}
+    lines = render_card(_draft(tiny_draft, training_settings=settings), []).splitlines()
+    row = lines.index("| before that | the weights of runs/base, SHA-256 abababababab |")
+    assert lines[row - 1].startswith("| trained |")
+    assert lines[row + 1].startswith("| noise in training |")
+
+
 def test_every_series_is_credited(tiny_draft):
     card = render_card(_draft(tiny_draft), [])
     assert "| one | 12 | Alpha | CC BY 4.0 |" in card
