@@ -36,6 +36,9 @@ def render_differences(scores: Sequence[ImageScore], method: str, *, seed: int =
         for metric, style in (("psnr", "{:+.2f}"), ("ssim", "{:+.4f}")):
             ours, theirs = values[degradation, method, metric], values[degradation, other, metric]
             paired = [np.asarray(ours[patient]) - np.asarray(theirs[patient]) for patient in ours]
+            if not all(np.isfinite(each).all() for each in paired):  # at full dose the degraded image is perfect
+                cells.append("")
+                continue
             mean, interval = bootstrap(paired, np.random.default_rng(seed))
             text = style.format(mean)
             if interval is not None and len(paired) >= MINIMUM_PATIENTS:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from imaging.metrics import SOFT_TISSUE
 from training.evaluation.differences import MINIMUM_PATIENTS, render_differences
 from training.evaluation.evaluate import DEGRADED, ImageScore
@@ -23,3 +26,13 @@ def test_differences_are_paired():
 
 def test_few_patients_get_no_interval():
     assert "| noise | degraded | +1.00 | +0.0000 |" in render_differences(_scores(MINIMUM_PATIENTS - 1), "ours")
+
+
+def test_a_perfect_image_has_no_difference_in_psnr():
+    perfect = [
+        replace(score, values={**score.values, ("psnr", SOFT_TISSUE.name): math.inf})
+        if score.method == DEGRADED
+        else score
+        for score in _scores(MINIMUM_PATIENTS)
+    ]
+    assert "| noise | degraded |  | +0.0000 [+0.0000, +0.0000] |" in render_differences(perfect, "ours")
