@@ -58,7 +58,7 @@ bench: $(DEVELOPMENT)  ## measure the service beside its model, and training bes
 networks: $(DEVELOPMENT)  ## train designs of networks for the same steps, and measure them; writes docs/networks.md (an hour on one core; resumes)
 	.venv/bin/python -m bench.networks --data $(DATA) --steps 3000 --write
 
-models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (two hours on two cores; resumes)
+models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (an hour and a half on two cores, the first time 15 minutes more; resumes)
 	.venv/bin/clearslice train ct-l2 --settings training/shelf/ct-base.toml --data $(DATA) --run runs/ct-base
 	for model in $(MODELS); do .venv/bin/clearslice train $$model --settings training/shelf/ct.toml --start runs/ct-base \
 		--data $(DATA) --run runs/$$model || exit; done
@@ -67,6 +67,7 @@ models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with tr
 	for model in $(MODELS); do .venv/bin/clearslice export runs/$$model --store model_store/published \
 		--credits training/credits.toml --label stable || exit; done
 	.venv/bin/clearslice models default $(DEFAULT_MODEL)@stable --store model_store/published
+	.venv/bin/clearslice evidence $(MODELS) --data $(DATA) --store model_store/published
 
 pictures: $(DEVELOPMENT)  ## draw the README's pictures from a phantom and the shipped model
 	.venv/bin/python docs/pictures.py

@@ -119,8 +119,13 @@ class FitSettings:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> FitSettings:
+        """What `to_json` gave.
+
+        Raises:
+            IncompatibleRun: its range of doses is of an earlier kind.
+        """
         network = UNetConfig.from_json(plain["network"])
-        noise = degradation_from_json(plain["noise"]) if "name" in plain["noise"] else DoseRange(**plain["noise"])
+        noise = degradation_from_json(plain["noise"]) if "name" in plain["noise"] else _dose_range(plain["noise"])
         features = FeatureSource(**plain["features"]) if "features" in plain else None
         start = Start(**plain["start"]) if "start" in plain else None
         return cls(**{**plain, "network": network, "features": features, "noise": noise, "start": start})
@@ -257,6 +262,16 @@ def compile_model(settings: FitSettings, recipe: Recipe) -> keras.Model:
 def finished_epochs(model: keras.Model, settings: FitSettings) -> int:
     """How many epochs the weights of a run, as `load_run` gives them, have been trained for."""
     return int(ops.convert_to_numpy(model.optimizer.iterations)) // settings.steps
+
+
+def _dose_range(plain: Mapping[str, float]) -> DoseRange:
+    try:
+        return DoseRange(**plain)
+    except TypeError:
+        raise IncompatibleRun(
+            "the run was trained over a range of doses that an earlier version of this program drew"
+            f" ({', '.join(plain)}), and cannot go on; its weights can be used: clearslice train --start RUN"
+        ) from None
 
 
 def in_network_unit(loss: Loss, unit: str) -> Loss:

@@ -62,7 +62,7 @@ def evaluate(
     store: ReadStore = None,
     cache: Annotated[Path, typer.Option(help="As for `clearslice train`.")] = CACHE,
 ) -> None:
-    """Score a model on patients it has never seen, by default under a low dose with a soft and with a sharp kernel.
+    """Score a model on patients it has never seen, by default under a low dose of its own texture and a sharp one.
 
     Beside it stand the untreated image and classical filters tuned on tune/. The first table says how far from the
     reference the images are, the second in what way (noise, lost edges, sparse errors). The brackets are 95 % intervals

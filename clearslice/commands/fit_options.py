@@ -58,8 +58,8 @@ Set = Annotated[
 DegradationName = Annotated[
     str | None,
     typer.Option(
-        help="What degrades the patches; `clearslice degradations` lists them. Default: a low dose of 0.05 to 0.9"
-        " of the scan's own, all kernels; for relative-...: gaussian."
+        help="What degrades the patches; `clearslice degradations` lists them. Default: low doses"
+        " of many levels and textures; for relative-...: gaussian."
     ),
 ]
 Degrade = Annotated[

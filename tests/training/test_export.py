@@ -40,7 +40,7 @@ def test_the_published_model_answers_as_the_trained_one(exported, shape):
     run, version = exported
     image = np.random.default_rng(0).normal(0, 300, (2, *shape, 1)).astype(np.float32)
     model, settings = load_run(run)
-    full = module.build_unet(settings.network, "HU", dtype="float32")
+    full = build_unet(settings.network, "HU", dtype="float32")
     full.set_weights(model.get_weights())
     expected = full.predict_on_batch(image)
     assert np.abs(expected - image).max() > 0.01  # it does something

@@ -185,6 +185,14 @@ def test_a_run_records_its_loss_and_is_not_resumed_under_another(prepared, tmp_p
         replace(settings, loss={"delta": 1.0})
 
 
+def test_runs_of_an_earlier_range_of_doses_are_refused_with_what_to_do():
+    old = {**TINY.to_json(), "noise": {"low": 0.1, "high": 0.5, "spread": 2, "electronic_share": 0, "clean_share": 0}}
+    with pytest.raises(IncompatibleRun, match=r"spread.*--start"):
+        FitSettings.from_json(old)
+    network = {"widths": [4, 6], "blocks": 1}  # of before there were noise bands
+    assert FitSettings.from_json({**TINY.to_json(), "network": network}).network.noise_bands == 0
+
+
 def test_a_run_has_one_degradation_of_its_domain(prepared, tmp_path):
     settings = replace(TINY, epochs=1, noise=parse_degradation("laplace", "ct", {"sigma": 30}))
     assert FitSettings.from_json(settings.to_json()) == settings

@@ -75,7 +75,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Budget:
-    """What every cell may spend; the meaning of the fields is that of `FitSettings`."""
+    """What every cell may spend; the meaning of the fields is that of `FitSettings`.
+
+    Networks of a study have no noise bands unless it asks for them, as those of the studies in docs/reports had none.
+    """
 
     epochs: int = 4
     steps: int = 250
@@ -85,6 +88,7 @@ class Budget:
     precision: str = "mixed_bfloat16"
     widths: tuple[int, ...] = (24, 40, 56)
     blocks: int = 2
+    noise_bands: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch", "patch", "learning_rate", "blocks"):
@@ -186,7 +190,7 @@ class Study:
             learning_rate=budget.learning_rate,
             precision=budget.precision,
             seed=cell.seed,
-            network=UNetConfig(budget.widths, budget.blocks),
+            network=UNetConfig(budget.widths, budget.blocks, budget.noise_bands),
             noise=self.degradation(cell.degradation),
             loss=dict(cell.recipe.settings),
         )

@@ -1,7 +1,8 @@
 """What degrades an image: the rows of `DEGRADATIONS` with stated numbers, and `DoseRange` to train over many doses."""
 
 from training.degradations.degradation import Degradation, prepare_degradation
-from training.degradations.low_dose import DoseProtocol, DoseRange, standard_protocols
+from training.degradations.dose_range import DoseRange
+from training.degradations.low_dose import DoseProtocol, standard_protocols
 from training.degradations.table import DEGRADATIONS, degradation_from_json, parse_degradation
 
 __all__ = [
