@@ -16,7 +16,7 @@ from keras import layers, ops
 from training.networks.unet import SEEN, UNIT_RANGE, AddResidual, NoiseBands, Normalise, UNetConfig, build_unet
 
 WIDTHS = (40, 64, 80, 88)
-"""Of the network that ships."""
+"""Of what most designs were compared with."""
 
 Convolution = Callable[..., Any]
 

@@ -265,13 +265,12 @@ def finished_epochs(model: keras.Model, settings: FitSettings) -> int:
 
 
 def _dose_range(plain: Mapping[str, float]) -> DoseRange:
-    try:
-        return DoseRange(**plain)
-    except TypeError:
+    if plain.keys() != DoseRange().to_json().keys():
         raise IncompatibleRun(
             "the run was trained over a range of doses that an earlier version of this program drew"
             f" ({', '.join(plain)}), and cannot go on; its weights can be used: clearslice train --start RUN"
-        ) from None
+        )
+    return DoseRange(**plain)
 
 
 def in_network_unit(loss: Loss, unit: str) -> Loss:

@@ -170,7 +170,7 @@ def _network(value: Any) -> UNetConfig:
         if not (isinstance(widths, list) and widths):
             raise InvalidSettings(f"network.widths must be a list such as [32, 56, 80, 104], not {widths!r}")
         values["widths"] = tuple(_whole("network.widths", each, least=1) for each in widths)
-    for name, least in (("blocks", 1), ("noise_bands", 0)):
+    for name, least in (("blocks", 1), ("noise_bands", 0), ("fine", 0)):
         if name in values:
             values[name] = _whole(f"network.{name}", values[name], least=least)
     return dataclasses.replace(UNetConfig(), **values)

@@ -59,7 +59,7 @@ def test_a_search_ends_with_the_line_that_trains_and_goes_on(run_command, small,
     report = json.loads((tmp_path / "s" / "report.json").read_text())
     assert list(report["ranges"]) == ["delta"]
     assert [each["starting_point"] for each in report["trials"]] == ["the recipe's own", "classic delta 0.5"]
-    assert report["fit"]["network"] == {"widths": [4, 6], "blocks": 1, "noise_bands": 3}
+    assert report["fit"]["network"] == {"widths": [4, 6], "blocks": 1, "noise_bands": 3, "fine": 8}
     assert [len(arm["psnr"]) for arm in report["repeats"]["arms"]] == [1, 1]
     assert "too few seeds" in " ".join(result.stderr.split())
     refused = run_command(*common, "--trials", "3", status=1)  # without what the first was asked for

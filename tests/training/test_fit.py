@@ -189,8 +189,8 @@ def test_runs_of_an_earlier_range_of_doses_are_refused_with_what_to_do():
     old = {**TINY.to_json(), "noise": {"low": 0.1, "high": 0.5, "spread": 2, "electronic_share": 0, "clean_share": 0}}
     with pytest.raises(IncompatibleRun, match=r"spread.*--start"):
         FitSettings.from_json(old)
-    network = {"widths": [4, 6], "blocks": 1}  # of before there were noise bands
-    assert FitSettings.from_json({**TINY.to_json(), "network": network}).network.noise_bands == 0
+    network = {"widths": [4, 6], "blocks": 1}  # of before there were noise bands and channels at full resolution
+    assert FitSettings.from_json({**TINY.to_json(), "network": network}).network == UNetConfig((4, 6), 1, 0, 0)
 
 
 def test_a_run_has_one_degradation_of_its_domain(prepared, tmp_path):

@@ -77,7 +77,8 @@ class Choice:
 class Budget:
     """What every cell may spend; the meaning of the fields is that of `FitSettings`.
 
-    Networks of a study have no noise bands unless it asks for them, as those of the studies in docs/reports had none.
+    Networks of a study have no noise bands and no channels at full resolution unless it asks for them, as those of the
+    studies in docs/reports had none.
     """
 
     epochs: int = 4
@@ -89,6 +90,7 @@ class Budget:
     widths: tuple[int, ...] = (24, 40, 56)
     blocks: int = 2
     noise_bands: int = 0
+    fine: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch", "patch", "learning_rate", "blocks"):
@@ -190,7 +192,7 @@ class Study:
             learning_rate=budget.learning_rate,
             precision=budget.precision,
             seed=cell.seed,
-            network=UNetConfig(budget.widths, budget.blocks, budget.noise_bands),
+            network=UNetConfig(budget.widths, budget.blocks, budget.noise_bands, budget.fine),
             noise=self.degradation(cell.degradation),
             loss=dict(cell.recipe.settings),
         )

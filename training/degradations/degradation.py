@@ -41,7 +41,11 @@ _LEAST = 1e-6  # stands for "above zero" where zero has no meaning
 
 SETTINGS = {
     "sigma": Setting("", 0),
+    "least_sigma": Setting("", _LEAST),
+    "most_sigma": Setting("", _LEAST),
     "share": Setting("of the pixels", 0, 1),
+    "least_share": Setting("of the pixels", 0, 1),
+    "most_share": Setting("of the pixels", 0, 1),
     "outlier_factor": Setting("times sigma", 1),
     "low": Setting("", -math.inf),
     "high": Setting("", -math.inf),

@@ -40,8 +40,9 @@ class DoseRange:
         own_texture: of the others, the share that has the texture of its scan's own noise; the rest has any.
         electronic_share: up to this share of the variance is electronic noise (streaks along thick paths).
         clean_share: of all patches is left untouched: a full dose.
-        smooth_share: of all patches is smoothed by a Gaussian and left so: there is no noise to be taken out.
-        resampled_share: of all patches is resampled from another pixel size (`training.degradations.pixel_size`).
+        smooth_share: of all patches is smoothed by a Gaussian, shrunk and left so: there is no noise to be taken out.
+        most_shrunk: up to so many times as large pixels, log-uniform from 1, so that they are sharp in spite of it.
+        resampled_share: of the other patches is resampled from another pixel size (`training.degradations.pixel_size`).
         finest, coarsest: ends of that pixel size over the scan's, log-uniform.
     """
 
@@ -53,7 +54,8 @@ class DoseRange:
     own_texture: float = 0.3
     electronic_share: float = 0.4
     clean_share: float = 0.04
-    smooth_share: float = 0.04
+    smooth_share: float = 0.08
+    most_shrunk: float = 2.5
     resampled_share: float = 0.6
     finest: float = 1 / 1.5
     coarsest: float = 1.25
@@ -79,9 +81,10 @@ class DoseRange:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The window at a level and pixel size of its own, and at the full dose of that; raises `UnsuitableSeries`."""
         level = self.of_one_level(rng)
-        if rng.random() >= self.resampled_share:
+        if not level.smooth and rng.random() >= self.resampled_share:
             return level.pair(series, window, rng)
-        factor = float(np.exp(rng.uniform(np.log(self.finest), np.log(self.coarsest))))
+        ends = (1.0, self.most_shrunk) if level.smooth else (self.finest, self.coarsest)
+        factor = float(np.exp(rng.uniform(*np.log(ends))))
         _, rows, columns = window
         shape = (rows.stop - rows.start, columns.stop - columns.start)
         other = resized(window, factor, (series.images.shape[1], series.images.shape[2]))

@@ -22,6 +22,11 @@ def gaussian(reference: Pixels, rng: np.random.Generator, *, sigma: float) -> Pi
     return reference + np.float32(sigma) * noise
 
 
+def gaussian_levels(reference: Pixels, rng: np.random.Generator, *, least_sigma: float, most_sigma: float) -> Pixels:
+    """`gaussian` of a level drawn anew for every image, log-uniform in least_sigma..most_sigma, both > 0."""
+    return gaussian(reference, rng, sigma=float(np.exp(rng.uniform(np.log(least_sigma), np.log(most_sigma)))))
+
+
 def laplace(reference: Pixels, rng: np.random.Generator, *, sigma: float) -> Pixels:
     """y = x + n, n ~ Laplace(0, b), density exp(-|n| / b) / 2b, of standard deviation `sigma` = sqrt(2) b.
 
@@ -62,6 +67,13 @@ def impulse(reference: Pixels, rng: np.random.Generator, *, share: float, low: f
     draw = rng.random(reference.shape, np.float32)
     ends = np.where(draw < share / 2, np.float32(low), np.float32(high))
     return np.where(draw < share, ends, reference)
+
+
+def impulse_levels(
+    reference: Pixels, rng: np.random.Generator, *, least_share: float, most_share: float, low: float, high: float
+) -> Pixels:
+    """`impulse` of a share drawn anew for every image, uniform in least_share..most_share."""
+    return impulse(reference, rng, share=float(rng.uniform(least_share, most_share)), low=low, high=high)
 
 
 def poisson(reference: Pixels, rng: np.random.Generator, *, photons: float, black: float, scale: float) -> Pixels:

@@ -19,7 +19,16 @@ from imaging.low_dose import RAMP, SOFT, STANDARD
 from training.data.pairs import PreparedSeries, Window
 from training.degradations.degradation import Degradation
 from training.degradations.low_dose import DoseProtocol
-from training.degradations.pixelwise import contaminated, gaussian, impulse, laplace, poisson, poisson_gaussian
+from training.degradations.pixelwise import (
+    contaminated,
+    gaussian,
+    gaussian_levels,
+    impulse,
+    impulse_levels,
+    laplace,
+    poisson,
+    poisson_gaussian,
+)
 from training.degradations.sparse_views import SparseViews
 from training.domains import DOMAINS, Domain
 from training.errors import UnknownDegradation
@@ -161,6 +170,20 @@ _RELATIVE = (
         "white noise with a few outliers",
         partial(_relative, contaminated),
         {"sigma": 0.0675, "share": 0.05, "outlier_factor": 5.0},  # 0.1 in all
+    ),
+    Degradation(
+        "gaussian-levels",
+        "relative",
+        "white noise of any level, drawn anew for every image: to train one model for all of them",
+        partial(_relative, gaussian_levels),
+        {"least_sigma": 0.01, "most_sigma": 0.25},
+    ),
+    Degradation(
+        "impulse-levels",
+        "relative",
+        "lost pixels, from few to many, drawn anew for every image: to train one model for all of them",
+        partial(_relative, impulse_levels),
+        {"least_share": 0.005, "most_share": 0.3, "low": 0.0, "high": 1.0},
     ),
 )
 

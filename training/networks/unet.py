@@ -1,10 +1,12 @@
 """The network: a residual U-Net that takes and gives physical values.
 
-    image (HU) --clip, / 1000--> stem, stride 2 --> encoder --> decoder --> head, stride 2 --* 1000--> residual
-         |                '----> noise bands ------^                                                      |
-         '------------------------------------------------------------------------------------------> + --> restored
-                                                        decoder --> spread, stride 2 --> sigma, or lower and upper
+    image (HU) --clip, / 1000--> fine --> stem, stride 2 --> encoder --> decoder --> up --> + --> head --* 1000--> residual
+         |                 |       '-------------------------^----------------------------^                        |
+         |                 '------> noise bands -------------'                                                     |
+         '------------------------------------------------------------------------------------------------------> + --> restored
+                                                                    + --> spread --> sigma, or lower and upper
 
+A few channels stay at full resolution: sharp noise and thin vessels do not survive on half of it (docs/networks.md).
 Normalisation, its inverse and the residual sum are float32 and inside the graph, so training and serving cannot
 disagree and an untrained network is the identity, bit for bit. Skips are sums rather than concatenations, and the width
 grows more slowly than it doubles: at equal speed that leaves fewer parameters (docs/decisions/0003-network.md). Only
@@ -36,16 +38,19 @@ class UNetConfig:
         blocks: convolutions at each resolution, on the way down (the deepest also once) and again on the way up.
         noise_bands: in how many bands of frequency the noise around a pixel is measured for the network (`NoiseBands`);
             0 leaves that to it.
+        fine: channels at the image's own resolution, beside the rest; with 0 the stem sees the image itself and the
+            head doubles what the decoder gives.
     """
 
-    widths: tuple[int, ...] = (40, 64, 80, 88)
+    widths: tuple[int, ...] = (32, 56, 80, 104)
     blocks: int = 2
     noise_bands: int = 3
+    fine: int = 8
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> UNetConfig:
-        """What `dataclasses.asdict` gave, also before there were noise bands: networks of then have none."""
-        return cls(**{"noise_bands": 0, **plain, "widths": tuple(plain["widths"])})
+        """What `dataclasses.asdict` gave, also before there was all of it: networks of then have none of the rest."""
+        return cls(**{"noise_bands": 0, "fine": 0, **plain, "widths": tuple(plain["widths"])})
 
     @property
     def size_multiple(self) -> int:
@@ -58,10 +63,10 @@ class UNetConfig:
         """Side of the square of input pixels that can change one output pixel, in pixels; an upper bound by counting.
 
         At a resolution of stride s every 3 x 3 convolution reaches s further to each side, the convolution into it half
-        a cell, and reading its cells from the finer grid up to half a cell; the head reaches one cell of stride 2. The
-        noise bands are of a square and its neighbours, whose pixels look as far as the coarsest band's filter.
+        a cell, and reading its cells from the finer grid up to half a cell; the head reaches one cell of stride 2, or
+        there is one convolution before the stem and two at the end. The noise bands are of a square and its neighbours, whose pixels look as far as the coarsest band's filter.
         """
-        reach = 2
+        reach = 3 if self.fine else 2
         if self.noise_bands:
             reach += 2 * CELL + 2**self.noise_bands
         for level in range(len(self.widths)):
@@ -249,14 +254,20 @@ def build_unet(
     def convolve(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
         return layers.Conv2D(width, 3, padding="same", activation="relu", dtype=dtype, name=name)(x)
 
+    def rise(x: keras.KerasTensor, skip: keras.KerasTensor, level: int | str) -> keras.KerasTensor:
+        x = layers.Conv2DTranspose(skip.shape[-1], 2, strides=2, dtype=dtype, name=f"up{level}")(x)
+        return layers.Add(dtype=dtype, name=f"skip{level}")([x, skip])
+
     def head(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
-        return layers.Conv2DTranspose(
-            channels, 4, strides=2, padding="same", kernel_initializer="zeros", dtype=dtype, name=name
-        )(x)
+        zeros = {"kernel_initializer": "zeros", "padding": "same", "dtype": dtype, "name": name}
+        if config.fine:
+            return layers.Conv2D(channels, 3, **zeros)(x)
+        return layers.Conv2DTranspose(channels, 4, strides=2, **zeros)(x)
 
     image = keras.Input((None, None, 1), name="image", dtype="float32")
     normal = Normalise(low, high, scale, config.size_multiple, name="normalise")(image)
-    x, skips = normal, []
+    fine = convolve(normal, config.fine, "fine") if config.fine else normal
+    x, skips = fine, []
     for level, width in enumerate(config.widths):
         x = layers.Conv2D(width, 4, strides=2, padding="same", activation="relu", dtype=dtype, name=f"down{level}")(x)
         if level == 0 and config.noise_bands:
@@ -267,11 +278,11 @@ def build_unet(
         skips.append(x)
     x = skips.pop()
     for level in reversed(range(len(skips))):
-        width = config.widths[level]
-        x = layers.Conv2DTranspose(width, 2, strides=2, dtype=dtype, name=f"up{level}")(x)
-        x = layers.Add(dtype=dtype, name=f"skip{level}")([x, skips[level]])
+        x = rise(x, skips[level], level)
         for block in range(config.blocks):
-            x = convolve(x, width, f"decode{level}_{block}")
+            x = convolve(x, config.widths[level], f"decode{level}_{block}")
+    if config.fine:
+        x = convolve(rise(x, fine, "_fine"), config.fine, "decode_fine")
     restored = AddResidual(scale, name="restored")([image, head(x, 1, "head")])
     if outputs == ("restored",):
         return keras.Model(image, restored, name="unet")

@@ -26,12 +26,12 @@ UNTOLD_WITHOUT_REFERENCE = {
 }
 """Where noisy images alone lead to another family; the advised recipe is the same."""
 
-# whose texture a low dose has cannot be seen: that one is a low dose like any other
+# whose texture a low dose has cannot be seen: that one is a low dose like any other; nor is "any level" one level
 CASES = [
     (domain, name)
     for domain, rows in DEGRADATIONS.items()
     for name in rows
-    if name not in {"low-dose-matched", "low-dose-thin"}
+    if name not in {"low-dose-matched", "low-dose-thin"} and not name.endswith("-levels")
 ]
 
 

@@ -42,7 +42,7 @@ def test_all_families_are_there_for_every_domain():
         "sparse-views",
         *white,
     ]
-    assert list(DEGRADATIONS["relative"]) == white
+    assert list(DEGRADATIONS["relative"]) == [*white, "gaussian-levels", "impulse-levels"]
     for domain, rows in DEGRADATIONS.items():
         assert all(row.name == name and row.domain == domain for name, row in rows.items())
 
@@ -54,6 +54,24 @@ def test_the_defaults_have_the_same_deviation(domain, level, middle, name):
     window = (0, slice(0, 500), slice(0, 500))
     noise = DEGRADATIONS[domain][name](flat, window, np.random.default_rng(0)).astype(np.float64) - middle
     assert noise.std() == pytest.approx(level, rel=0.02)
+
+
+def test_levels_are_drawn_anew_for_every_image_over_the_whole_range():
+    flat = picture_series("flat", np.full((1, 64, 64), 0.5, np.float32))
+    window, rng = (0, slice(0, 64), slice(0, 64)), np.random.default_rng(0)
+
+    def drawn(name):
+        row = DEGRADATIONS["relative"][name]
+        return [row(flat, window, rng) - np.float32(0.5) for _ in range(400)]
+
+    sigma = np.log([noise.std() for noise in drawn("gaussian-levels")])
+    assert np.exp(sigma.min()) == pytest.approx(0.01, rel=0.1)
+    assert np.exp(sigma.max()) == pytest.approx(0.25, rel=0.1)
+    assert np.median(sigma) == pytest.approx(np.log(0.05), abs=0.2)  # log-uniform: the geometric middle
+    share = np.array([(noise != 0).mean() for noise in drawn("impulse-levels")])
+    assert share.min() < 0.01
+    assert share.max() == pytest.approx(0.3, abs=0.03)
+    assert np.median(share) == pytest.approx(0.15, abs=0.02)
 
 
 @EVERY
@@ -122,7 +140,9 @@ def test_labels_state_name_numbers_and_units(name, label):
 
 def test_relative_images_have_no_unit_to_state():
     assert DEGRADATIONS["relative"]["gaussian"].label == "gaussian, sigma 0.1"
-    assert DoseRange().label.startswith("0.05 to 0.35 of the scan's own dose, or of one that gives 8 to 95 HU")
+    assert DoseRange().label.startswith(
+        "0.05 to 1 of the scan's own dose, or 0.05 to 0.35 of one that gives 12 to 95 HU"
+    )
 
 
 def test_names_that_do_not_exist_are_refused_with_those_that_do():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -80,14 +81,16 @@ def test_the_noise_bands_hardly_see_an_edge():
     assert np.abs(np.asarray(layer(noise + edge)) - np.asarray(layer(noise))).max() < 0.6  # of which 0.7 is twice
 
 
-def test_without_noise_bands_the_network_is_that_of_earlier_runs():
-    plain = build_unet(UNetConfig(widths=(4, 6), blocks=1, noise_bands=0), "HU")
-    assert "noise_bands" not in {layer.name for layer in plain.layers}
+def test_without_noise_bands_and_fine_channels_the_network_is_that_of_earlier_runs():
+    plain = build_unet(UNetConfig(widths=(4, 6), blocks=1, noise_bands=0, fine=0), "HU")
+    assert {"noise_bands", "fine", "decode_fine"}.isdisjoint(layer.name for layer in plain.layers)
     assert plain.get_layer("encode0_0").kernel.shape[2] == 4
+    assert plain.get_layer("down0").kernel.shape[2] == 1
+    assert plain.get_layer("head").kernel.shape == (4, 4, 1, 4)
     assert UNetConfig(noise_bands=0, widths=(4, 6)).size_multiple == 4
 
 
-@pytest.mark.parametrize("config", [SMALL, UNetConfig(widths=(4, 4, 4), blocks=2), UNetConfig()])
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, fine=0), UNetConfig(widths=(4, 4, 4), blocks=2), UNetConfig()])
 def test_the_declared_receptive_field_holds_and_is_not_far_off(config):
     keras.utils.set_random_seed(2)
     model = _wake(build_unet(config, "HU"))
