@@ -19,11 +19,18 @@ export CONTAINER
 AUDIT_SERVICE ?= pypi
 
 # what ships, and which of it answers when no model is named
-MODELS = ct-l2 ct-l1-ssim ct-quantile
 DEFAULT_MODEL = ct-l2
-# under what it is reported: full, half, quarter and tenth dose, a sharp kernel, sharp thin slices
-REPORTED = $(DOSES:%=low-dose-matched:dose_fraction=%) low-dose-sharp low-dose-thin
+CT_MODELS = ct-l2 ct-l1 ct-huber ct-charbonnier ct-l1-ssim ct-ms-ssim-l1 ct-gradient ct-perceptual ct-adversarial \
+	ct-heteroscedastic ct-quantile
+RELATIVE_MODELS = relative-l2 relative-l1-ssim relative-huber
+MODELS = $(CT_MODELS) ct-noise2inverse $(RELATIVE_MODELS)
+# under what it is reported: quarter, full, half and tenth dose, a sharp kernel, sharp thin slices; white noise from weak
+# to strong, counting noise, lost pixels
+CT_REPORTED = $(DOSES:%=low-dose-matched:dose_fraction=%) low-dose-sharp low-dose-thin
 DOSES = 0.25 1 0.5 0.1
+RELATIVE_REPORTED = $(SIGMAS:%=gaussian:sigma=%) poisson $(SHARES:%=impulse:share=%)
+SIGMAS = 0.1 0.03 0.2
+SHARES = 0.05 0.2
 
 SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
@@ -58,16 +65,23 @@ bench: $(DEVELOPMENT)  ## measure the service beside its model, and training bes
 networks: $(DEVELOPMENT)  ## train designs of networks for the same steps, and measure them; writes docs/networks.md (an hour on one core; resumes)
 	.venv/bin/python -m bench.networks --data $(DATA) --steps 3000 --write
 
-models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (an hour and a half on two cores, the first time 15 minutes more; resumes)
-	.venv/bin/clearslice train ct-l2 --settings training/shelf/ct-base.toml --data $(DATA) --run runs/ct-base
-	for model in $(MODELS); do .venv/bin/clearslice train $$model --settings training/shelf/ct.toml --start runs/ct-base \
+models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with train/, tune/ and validation/ (four hours on two cores, the first time 15 minutes more; resumes)
+	$(TRAIN) ct-l2 --settings training/shelf/ct-base.toml --data $(DATA) --run runs/ct-base
+	for model in $(CT_MODELS); do $(TRAIN) $$model --settings training/shelf/ct.toml --start runs/ct-base \
 		--data $(DATA) --run runs/$$model || exit; done
-	.venv/bin/clearslice evaluate $(MODELS:%=runs/%) --data $(DATA) $(REPORTED:%=--degradation %)
-	for model in $(MODELS); do .venv/bin/clearslice calibrate runs/$$model --data $(DATA) || exit; done
+	$(TRAIN) ct-noise2inverse --settings training/shelf/ct-noise2inverse.toml --data $(DATA)
+	$(TRAIN) relative-l2 --settings training/shelf/relative.toml
+	$(TRAIN) relative-l1-ssim --settings training/shelf/relative-next.toml --start runs/relative-l2
+	$(TRAIN) relative-huber --settings training/shelf/relative-impulses.toml
+	.venv/bin/clearslice evaluate $(CT_MODELS:%=runs/%) runs/ct-noise2inverse --data $(DATA) $(CT_REPORTED:%=--degradation %)
+	.venv/bin/clearslice evaluate $(RELATIVE_MODELS:%=runs/%) $(RELATIVE_REPORTED:%=--degradation %)
+	for model in $(MODELS); do case $$model in ct-*) data="--data $(DATA)" ;; *) data= ;; esac; \
+		.venv/bin/clearslice calibrate runs/$$model $$data || exit; done
 	for model in $(MODELS); do .venv/bin/clearslice export runs/$$model --store model_store/published \
 		--credits training/credits.toml --label stable || exit; done
 	.venv/bin/clearslice models default $(DEFAULT_MODEL)@stable --store model_store/published
 	.venv/bin/clearslice evidence $(MODELS) --data $(DATA) --store model_store/published
+TRAIN = .venv/bin/clearslice train
 
 pictures: $(DEVELOPMENT)  ## draw the README's pictures from a phantom and the shipped model
 	.venv/bin/python docs/pictures.py

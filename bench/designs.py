@@ -1,7 +1,8 @@
 """Networks that were compared with the one that ships, and RED-CNN: name -> what builds it, image -> restored in HU.
 
-All but RED-CNN are the U-Net of `training.networks.unet` or differ from it in one thing. What that module builds is
-built by it; what it does not ship is here, as short as it goes.
+All but RED-CNN and the one that ships are a U-Net of widths 40, 64, 80, 88 with noise bands, or differ from it in one
+thing; what ships joins what was better among them. What `training.networks.unet` builds is built by it; the rest is
+here, as short as it goes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from keras import layers, ops
 from training.networks.unet import SEEN, UNIT_RANGE, AddResidual, NoiseBands, Normalise, UNetConfig, build_unet
 
 WIDTHS = (40, 64, 80, 88)
-"""Of what most designs were compared with."""
+"""Of what the others are compared with."""
 
 Convolution = Callable[..., Any]
 
@@ -35,7 +36,7 @@ def design(
         dtype: Keras policy.
     """
     (low, high), (_, _, scale) = SEEN["HU"], UNIT_RANGE["HU"]
-    config = UNetConfig(widths)
+    config = UNetConfig(widths, fine=0)
 
     def convolve(x: Any, width: int, name: str) -> Any:
         if convolution == "separable":
@@ -127,15 +128,24 @@ def red_cnn(dtype: str = "float32") -> keras.Model:
     return keras.Model(image, restored, name="red_cnn")
 
 
-def unet(widths: tuple[int, ...] = WIDTHS, *, blocks: int = 2, noise_bands: int = 3, dtype: str) -> keras.Model:
+def unet(
+    widths: tuple[int, ...] = WIDTHS, *, blocks: int = 2, noise_bands: int = 3, fine: int = 0, dtype: str
+) -> keras.Model:
     """What `training.networks.unet` builds."""
-    return build_unet(UNetConfig(widths, blocks, noise_bands), "HU", dtype=dtype)
+    return build_unet(UNetConfig(widths, blocks, noise_bands, fine), "HU", dtype=dtype)
 
 
-SHIPPED = "40, 64, 80, 88 with noise bands (ships)"
+def shipped(dtype: str) -> keras.Model:
+    """What `training.networks.unet` builds unless it is told otherwise."""
+    return build_unet(UNetConfig(), "HU", dtype=dtype)
+
+
+SHIPPED = "32, 56, 80, 104, 8 at full resolution (ships)"
 RED_CNN = "RED-CNN as published"
 DESIGNS: dict[str, Callable[..., keras.Model]] = {
-    SHIPPED: unet,
+    SHIPPED: shipped,
+    "the same, 16 at full resolution": partial(unet, (32, 56, 80, 104), fine=16),
+    "40, 64, 80, 88 with noise bands": unet,
     "without noise bands": partial(unet, noise_bands=0),
     "32, 56, 80, 104": partial(unet, (32, 56, 80, 104)),
     "24, 40, 56, 72": partial(unet, (24, 40, 56, 72)),

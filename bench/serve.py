@@ -111,7 +111,7 @@ def measure(store: Path | None, *, seconds: float, rounds: int) -> str:
     with serving(store) as server, tempfile.TemporaryDirectory() as folder:
         served = server.precision_of(version.name, version.version)
         file = Path(folder) / "slice.npy"
-        file.write_bytes(encode_npy(hounsfield))
+        file.write_bytes(encode_npy([hounsfield]))
         for _ in range(rounds):
             for precision, restorer in restorers.items():
                 turn_in_process(alone[precision], restorer, batch, seconds)

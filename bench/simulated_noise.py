@@ -141,7 +141,7 @@ def _flattened(region: Picture) -> Picture:
     y, x = np.mgrid[-1 : 1 : region.shape[0] * 1j, -1 : 1 : region.shape[1] * 1j]
     basis = np.stack([np.ones(region.size), y.ravel(), x.ravel()])
     weights, *_ = np.linalg.lstsq(basis.T, region.ravel(), rcond=None)
-    return region - (weights @ basis).reshape(region.shape)
+    return np.asarray(region - (weights @ basis).reshape(region.shape))
 
 
 def render(found: list[Comparison]) -> str:

@@ -1,4 +1,4 @@
-"""The table from which the phantom is painted: organs of a trunk as ellipsoids, in mm, back to front.
+"""The tables from which the phantoms are painted: organs of a trunk or a head as ellipsoids, in mm, back to front.
 
     generator --contrast, jitter, lesions, vessels--> [Ellipsoid, ...] --imaging/phantom.py--> HU
 
@@ -81,6 +81,35 @@ def parts(rng: np.random.Generator, region: Region, *, metal: bool) -> list[Elli
     if metal:
         painted += [Ellipsoid(16 * side, 62, 3, 13, METAL_HU, turn=12 * side, c=8) for side in (-1, 1)]
     return painted
+
+
+def head_parts(rng: np.random.Generator) -> list[Ellipsoid]:
+    """Back to front: a skull with grey and white matter, ventricles, an early infarct and a small haemorrhage."""
+    side = rng.choice([-1.0, 1.0])
+    folded = {"wobble": 0.05, "phase": rng.uniform(0, 2 * math.pi)}
+    painted = [
+        Ellipsoid(0, 0, 80, 97, 25, 3),  # scalp
+        Ellipsoid(0, 0, 77, 94, FAT_HU, 3),
+        Ellipsoid(0, 0, 75, 92, 1100, 40),  # skull: outer table, diploe, inner table
+        Ellipsoid(0, 0, 73, 90, 500, 60),
+        Ellipsoid(0, 0, 70.5, 87.5, 1100, 40),
+        Ellipsoid(0, 0, 68.5, 85.5, 10, 1),  # cerebrospinal fluid
+        Ellipsoid(0, 0, 67, 84, 38, 1.5, wobble=0.01),  # grey matter, and the white within it
+        Ellipsoid(0, 0, 0.8, 83, 45),  # falx
+    ]
+    painted += [Ellipsoid(31 * each, 0, 26, 70, 29, 1.5, **folded) for each in (-1, 1)]
+    for each in (-1, 1):
+        painted += [
+            Ellipsoid(18 * each, -8, 9, 17, 39, 1.5, 12 * each, wobble=0.04),  # lentiform nucleus, thalamus
+            Ellipsoid(9 * each, 10, 8, 11, 38, 1.5),
+            Ellipsoid(6 * each, -24, 3, 12, 8, 1, 15 * each),  # lateral ventricle
+            Ellipsoid(24 * each, 42, 4, 16, 8, 1, -20 * each),
+        ]
+    return [
+        *painted,
+        Ellipsoid(52 * side, -12, 14, 24, 32, 1.5, wobble=0.05),  # infarct: 6 HU under the cortex
+        Ellipsoid(-20 * side, 26, 5, 4, 65, 1.5, wobble=0.06),  # haemorrhage
+    ]
 
 
 def _back_muscles() -> list[Ellipsoid]:

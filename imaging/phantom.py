@@ -1,4 +1,4 @@
-"""An anatomical phantom: a slice through a chest or an abdomen, drawn from a generator, with its truth known exactly.
+"""Anatomical phantoms: a slice through a trunk or a head, drawn from a generator, with its truth known exactly.
 
     generator --anatomy--> ellipsoids --cut at z--> outlines, painted back to front --texture--> HU
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from imaging.anatomy import METAL_HU, Ellipsoid, Region, parts
+from imaging.anatomy import METAL_HU, Ellipsoid, Region, head_parts, parts
 from imaging.image import AIR_HU
 
 SMALLEST_GROWTH, LARGEST_GROWTH = 0.92, 1.05
@@ -43,7 +43,24 @@ def trunk(
         z: of the plane in mm; 0 cuts through all lesions, and organs end within 100 mm.
     """
     grow = rng.uniform(SMALLEST_GROWTH, LARGEST_GROWTH)
-    shapes = parts(rng, region, metal=metal)
+    return _draw(parts(rng, region, metal=metal), shape, spacing, rng, grow=grow, z=z)
+
+
+def head(shape: tuple[int, int], spacing: tuple[float, float], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A noise-free slice, (H, W) float32 in HU, of a head; 194 mm long before growth. Arguments as of `trunk`."""
+    grow = rng.uniform(SMALLEST_GROWTH, LARGEST_GROWTH)
+    return _draw(head_parts(rng), shape, spacing, rng, grow=grow, z=0.0)
+
+
+def _draw(
+    shapes: list[Ellipsoid],
+    shape: tuple[int, int],
+    spacing: tuple[float, float],
+    rng: np.random.Generator,
+    *,
+    grow: float,
+    z: float,
+) -> NDArray[np.float32]:
     # fine grain that follows the pixels, as organs show it after reconstruction
     grain = ndimage.gaussian_filter(rng.standard_normal(shape), (_GRAIN_MM / spacing[0], _GRAIN_MM / spacing[1]))
     grain /= max(float(grain.std()), 1e-9)

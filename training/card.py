@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from imaging.image import Unit
 from model_store.manifest import ManifestDraft
 from training.calibration.calibrate import Calibration, render_calibration
 from training.degradations import degradation_from_json
@@ -13,11 +14,17 @@ from training.evaluation.evaluate import Row
 from training.evaluation.score_tables import render_markdown
 from training.recipes import RECIPES
 from training.targets import Target
+from training.weak_points import render_weak_points
 
 AGAINST: dict[Target, str] = {
     "reference": "the reference",
     "second": "a second image of the same place with noise of its own: no reference",
     "halves": "half of the views against the other half, simulated as noise of twice the variance: no reference",
+}
+
+SCORED: dict[Unit, str] = {
+    "HU": "On patients that were neither fitted nor tuned on; noise simulated as in training.",
+    "relative": "On pictures that were neither fitted nor tuned on. Every picture stands for a patient.",
 }
 
 SPREADS = {
@@ -26,14 +33,22 @@ SPREADS = {
     "upper": "the high end",
 }
 
-LIMITS = """\
+LIMITS: dict[Unit, str] = {
+    "HU": """\
 - Trained on simulated noise added to real scans. Scanners differ in kernels, bow-tie filters, dose modulation and
   iterative reconstruction; expect less on them than in the table.
 - The reference images are clinical scans with noise of their own. The network learns to remove part of that too, so
   agreement with a noisy reference understates, and its smoothness overstates, what a reader would see.
 - An L2-like loss gives the mean of what is plausible: fine low-contrast texture is smoothed. Compare with the input
   before trusting an absence.
-- Not measured: metal artefacts, photon starvation, motion, paediatric patients, anything but single axial slices."""
+- Not measured on patients: metal artefacts, photon starvation, heads (one series of them was trained on), motion,
+  children, anything but single axial slices.""",
+    "relative": """\
+- Trained on few pictures with simulated noise that each pixel has on its own. Noise that neighbours share, as after
+  demosaicing or JPEG, is not what it knows.
+- Grey values only, from 0 to 1; noise beyond that should not be clipped before.
+- Fine texture as strong as the noise is smoothed.""",
+}
 
 
 def render_card(draft: ManifestDraft, rows: Sequence[Row], calibration: Calibration | None = None) -> str:
@@ -41,8 +56,8 @@ def render_card(draft: ManifestDraft, rows: Sequence[Row], calibration: Calibrat
 
     Args:
         draft: of the manifest.
-        rows: of the evaluation.
-        calibration: of guard and intervals.
+        rows: of the evaluation: of this model, the degraded images and the filters.
+        calibration: of guard and intervals, and hard cases.
     """
     settings = draft.training_settings
     recipe = RECIPES.get(draft.recipe)
@@ -79,13 +94,16 @@ def render_card(draft: ManifestDraft, rows: Sequence[Row], calibration: Calibrat
 
 ## Scores
 
-On patients that were neither fitted nor tuned on; noise simulated as in training.
+{SCORED[draft.unit]}
 
 {render_markdown(rows) if rows else "Not evaluated."}
 {_calibration(calibration)}\
+## Where it fails
+
+{render_weak_points(draft.name, rows, calibration.hard_cases if calibration else ()) or "Not measured."}
 ## Limits
 
-{LIMITS}
+{LIMITS[draft.unit]}
 """
 
 
@@ -112,7 +130,10 @@ def _calibration(calibration: Calibration | None) -> str:
 def _start(settings: Mapping[str, Any]) -> str:
     """A line of the table for models that did not begin with random weights."""
     start = settings.get("start")
-    return f"| before that | the weights of {start['of']}, SHA-256 {start['sha256'][:12]} |\n" if start else ""
+    if not start:
+        return ""
+    how = f"{start['trained']}: " if start.get("trained") else ""
+    return f"| before that | {how}the weights of {start['of']}, SHA-256 {start['sha256'][:12]} |\n"
 
 
 def _noise(noise: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def export(
         run: folder of a run with all its epochs done.
         store: with a writable layer.
         rows: the evaluation, for the manifest and the card.
-        credits_by_series: series name -> credit; a series without one is listed as "not stated".
+        credits_by_series: a series' name, or a pattern such as `dead-leaves-*` -> credit; the first that fits counts,
+            and a series without one is listed as "not stated".
 
     Raises:
         IncompatibleRun: no run there, unfinished, or Keras is not on its TensorFlow backend.
@@ -154,8 +156,7 @@ def _draft(
 ) -> ManifestDraft:
     domain, _ = parse_model_name(settings.model)
     recipe = settings.recipe
-    unknown = Credit("not stated", "not stated")
-    sources = [(each, credits_by_series.get(each["series"], unknown)) for each in data]
+    sources = [(each, _credit(each["series"], credits_by_series)) for each in data]
     installed = versions()
     return ManifestDraft(
         name=settings.model,
@@ -187,6 +188,11 @@ def _draft(
             seed=settings.seed,
         ),
     )
+
+
+def _credit(series: str, credits_by_series: Mapping[str, Credit]) -> Credit:
+    fitting = (credit for name, credit in credits_by_series.items() if fnmatchcase(series, name))
+    return next(fitting, Credit("not stated", "not stated"))
 
 
 def _bounds(scale: float) -> Golden:

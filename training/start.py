@@ -50,10 +50,12 @@ class Start:
     Attributes:
         of: for people: a model ref, or the folder of a run or version as it was given.
         sha256: of the weights.
+        trained: in words, how they were; empty where that is not known.
     """
 
     of: str
     sha256: str
+    trained: str = ""
 
 
 def find_start(of: str, domain: Domain) -> tuple[Start, UNetConfig]:
@@ -67,7 +69,7 @@ def find_start(of: str, domain: Domain) -> tuple[Start, UNetConfig]:
         UnusableStart: there is no such model or run, it is unfinished, or it is of another domain.
     """
     found = _read(of, domain)
-    return Start(of, _digest(found.weights)), found.network
+    return Start(of, _digest(found.weights), found.trained), found.network
 
 
 def start_weights(start: Start, domain: Domain, run: Path) -> Weights:
@@ -120,6 +122,7 @@ class _Found:
     weights: Weights
     network: UNetConfig
     series: list[dict[str, Any]]
+    trained: str
 
 
 def _read(of: str, domain: Domain) -> _Found:
@@ -129,14 +132,22 @@ def _read(of: str, domain: Domain) -> _Found:
             raise UnusableStart(f"{of} is a run without a finished epoch; let `clearslice train` finish one")
         plain = json.loads((folder / _SETTINGS).read_text())
         weights, network = _of_model(of, domain, plain, lambda model: model.load_weights(folder / _CHECKPOINT))
-        return _Found(weights, network, seen_series(folder))
+        return _Found(weights, network, seen_series(folder), _trained(plain))
     try:
         version = read_version(folder) if (folder / MANIFEST_FILE).is_file() else ModelStore().resolve(of)
     except ModelStoreError as error:
         raise UnusableStart(f"nothing to start from: {of} is no folder of a run or version, and {error}") from error
     plain, data = version.manifest.training_settings, version.manifest.training_data
     weights, network = _of_model(of, domain, plain, lambda model: _load_version(model, version))
-    return _Found(weights, network, [each.model_dump(include={"series", "patient", "slices"}) for each in data])
+    series = [each.model_dump(include={"series", "patient", "slices"}) for each in data]
+    return _Found(weights, network, series, _trained(plain))
+
+
+def _trained(plain: Mapping[str, Any]) -> str:
+    """In words, of a run's settings; what that run began with comes after."""
+    own = f"{plain['epochs'] * plain['steps']} steps of {plain['batch']} patches of {plain['patch']} pixels"
+    before = plain.get("start", {}).get("trained", "")
+    return f"{plain['model']} for {own}" + (f", after {before}" if before else "")
 
 
 def _of_model(

@@ -29,7 +29,8 @@ def calibrate(
 
     The guard warns of answers beyond what it saw here: for CT at full, half, quarter and tenth dose. Intervals (of
     recipes such as quantile) are stretched by a factor for every tissue. What both are worth on validation/ is printed
-    and kept with the run; `clearslice export` puts them into the model.
+    and kept with the run, and so is what the model makes of drawn images that it was not made for (metal, a head, very
+    much noise). `clearslice export` puts it all into the model and its card.
     """
     quiet_tensorflow()
     from imaging.errors import ImagingError
@@ -41,6 +42,7 @@ def calibrate(
         from training.data.datasets import check_roles, check_unseen
         from training.data.sources import series_of_role
         from training.degradations import prepare_degradation
+        from training.evaluation.hard_cases import HARD_CASES, render_hard_cases
         from training.fit import load_run
         from training.recipes import parse_model_name
         from training.start import seen_series
@@ -58,8 +60,17 @@ def calibrate(
             for each in degradations:
                 prepare_degradation(each, tune + report, progress=advance)
             calibration = calibrate_model(
-                model, settings.recipe.outputs, tune, report, degradations, coverage=coverage, progress=advance
+                model,
+                settings.recipe.outputs,
+                tune,
+                report,
+                degradations,
+                coverage=coverage,
+                drawings=HARD_CASES if domain == "ct" else (),
+                progress=advance,
             )
         write_calibration(run, calibration)
         typer.echo(render_calibration(calibration) or "There is no validation/ to show what it is worth.")
+        if calibration.hard_cases:
+            typer.echo(render_hard_cases(calibration.hard_cases))
         ERRORS.print(f"written to {run}; `clearslice export {run}` puts it into the model")

@@ -22,7 +22,8 @@ def export(
         Path | None,
         typer.Option(
             "--credits",
-            help='TOML for the model card: a table per series, ["name"] with collection = "..." and licence = "...".',
+            help='TOML for the model card: a table per series, ["name"] or ["pattern-*"], with collection = "..." and'
+            ' licence = "...".',
         ),
     ] = None,
 ) -> None:

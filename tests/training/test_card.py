@@ -27,7 +27,7 @@ def test_the_card_says_how_it_was_trained(tiny_draft):
     assert "0.05 to 0.35 of the scan's own dose" in card
     assert "8 to 95 HU of noise" in card
     assert "up to 40 % of the variance electronic" in card
-    assert "4 % of the patches at full dose, 4 % without noise" in card
+    assert "4 % of the patches at full dose, 8 % without noise" in card
 
 
 def test_the_card_says_what_a_model_began_with(tiny_draft):
@@ -37,6 +37,9 @@ def test_the_card_says_what_a_model_began_with(tiny_draft):
     row = lines.index("| before that | the weights of runs/base, SHA-256 abababababab |")
     assert lines[row - 1].startswith("| trained |")
     assert lines[row + 1].startswith("| noise in training |")
+    settings["start"]["trained"] = "ct-l2 for 40000 steps"
+    card = render_card(_draft(tiny_draft, training_settings=settings), [])
+    assert "| before that | ct-l2 for 40000 steps: the weights of runs/base, SHA-256 abababababab |" in card
 
 
 def test_every_series_is_credited(tiny_draft):

@@ -89,6 +89,7 @@ def test_the_card_has_data_scores_and_limits(exported):
         "| a1 | 2 | Phantoms | none needed |",
         "| degraded |",
         "| ct-l2 |",
+        "## Where it fails",
         "## Limits",
     ):
         assert text in card

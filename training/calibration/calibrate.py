@@ -2,6 +2,7 @@
 
     tune series --model--> answers --fit_intervals, fit_guard--> Calibration
     report series --model--> answers --what do they hold, how often would it warn--> its rows --> Markdown
+    HARD_CASES ----model---> answers --how far off, would it warn------------------------'
 
 A run keeps it in calibration.json, from where `training.export` puts it into the graph and the manifest.
 """
@@ -26,6 +27,7 @@ from training.calibration.intervals import Sampled, calibrated, fit_intervals, m
 from training.data.datasets import evaluation_pairs
 from training.data.pairs import PreparedSeries, StatedDegrade
 from training.degradations import Degradation, DoseProtocol, DoseRange
+from training.evaluation.hard_cases import Drawing, HardCase, measure_hard_case
 from training.progress import Advance, silent
 from training.run_files import write_json
 
@@ -67,12 +69,14 @@ class Calibration:
         alarms: on the report patients.
         intervals: of models with the outputs `INTERVAL`.
         coverage: on the report patients.
+        hard_cases: what the model makes of what it was not made for.
     """
 
     guard: Guard
     alarms: tuple[AlarmRow, ...] = ()
     intervals: IntervalCalibration | None = None
     coverage: tuple[CoverageRow, ...] = ()
+    hard_cases: tuple[HardCase, ...] = ()
 
 
 def calibration_degradations(noise: DoseRange | Degradation) -> tuple[StatedDegrade, ...]:
@@ -90,6 +94,7 @@ def calibrate(
     degradations: Sequence[StatedDegrade],
     *,
     coverage: float = 0.9,
+    drawings: Sequence[Drawing] = (),
     progress: Advance = silent,
 ) -> Calibration:
     """Calibrates on `tune` and looks at `report`.
@@ -101,6 +106,7 @@ def calibrate(
         report: of others; may be empty.
         degradations: all count alike.
         coverage: what intervals shall hold, above 0 and below 1.
+        drawings: hard cases, for models of CT.
         progress: told (what, done, total).
 
     Raises:
@@ -131,7 +137,15 @@ def calibrate(
         alarms.append(count_alarms(measures, guard, degrade.label))
         if intervals and samples:
             rows += _coverage(samples, intervals, unit, degrade.label, len({each.patient for each in report}))
-    return Calibration(guard, tuple(alarms), intervals, tuple(rows))
+    hard_cases = []
+    for number, drawing in enumerate(drawings):
+        progress("hard cases", number, len(drawings))
+        hard_cases.append(
+            measure_hard_case(
+                drawing, lambda image: model.predict_on_batch(image[None, ..., None])[0, ..., 0], guard.bounds
+            )
+        )
+    return Calibration(guard, tuple(alarms), intervals, tuple(rows), tuple(hard_cases))
 
 
 def render_calibration(calibration: Calibration) -> str:
@@ -178,6 +192,7 @@ def write_calibration(run: Path, calibration: Calibration) -> None:
             "alarms": [asdict(row) for row in calibration.alarms],
             "intervals": intervals and intervals.model_dump(),
             "coverage": [asdict(row) for row in calibration.coverage],
+            "hard_cases": [asdict(case) for case in calibration.hard_cases],
         },
     )
 
@@ -197,6 +212,7 @@ def read_calibration(run: Path) -> Calibration | None:
             CoverageRow(**{**row, "share": tuple(row["share"]), "width": tuple(row["width"])})
             for row in plain["coverage"]
         ),
+        hard_cases=tuple(HardCase(**{**case, "warned": tuple(case["warned"])}) for case in plain["hard_cases"]),
     )
 
 

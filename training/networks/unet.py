@@ -1,10 +1,10 @@
 """The network: a residual U-Net that takes and gives physical values.
 
-    image (HU) --clip, / 1000--> fine --> stem, stride 2 --> encoder --> decoder --> up --> + --> head --* 1000--> residual
-         |                 |       '-------------------------^----------------------------^                        |
-         |                 '------> noise bands -------------'                                                     |
-         '------------------------------------------------------------------------------------------------------> + --> restored
-                                                                    + --> spread --> sigma, or lower and upper
+    image (HU) --clip, / 1000--> fine --> encoder, stride 2 on --> decoder --> + --> head --* 1000--> residual
+         |                 |       |         ^                                 ^ |                      |
+         |                 |       '-------------------------------------------' '--> spread --> sigma, or lower, upper
+         |                 '--> noise bands -'                                                          |
+         '--------------------------------------------------------------------------------------------> + --> restored
 
 A few channels stay at full resolution: sharp noise and thin vessels do not survive on half of it (docs/networks.md).
 Normalisation, its inverse and the residual sum are float32 and inside the graph, so training and serving cannot
@@ -64,7 +64,8 @@ class UNetConfig:
 
         At a resolution of stride s every 3 x 3 convolution reaches s further to each side, the convolution into it half
         a cell, and reading its cells from the finer grid up to half a cell; the head reaches one cell of stride 2, or
-        there is one convolution before the stem and two at the end. The noise bands are of a square and its neighbours, whose pixels look as far as the coarsest band's filter.
+        there is one convolution before the stem and two at the end. The noise bands are of a square and its neighbours,
+        whose pixels look as far as the coarsest band's filter.
         """
         reach = 3 if self.fine else 2
         if self.noise_bands:
@@ -250,44 +251,56 @@ def build_unet(
         ValueError: `outputs` are none of these.
     """
     (low, high), (_, _, scale) = SEEN[unit], UNIT_RANGE[unit]
-
-    def convolve(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
-        return layers.Conv2D(width, 3, padding="same", activation="relu", dtype=dtype, name=name)(x)
-
-    def rise(x: keras.KerasTensor, skip: keras.KerasTensor, level: int | str) -> keras.KerasTensor:
-        x = layers.Conv2DTranspose(skip.shape[-1], 2, strides=2, dtype=dtype, name=f"up{level}")(x)
-        return layers.Add(dtype=dtype, name=f"skip{level}")([x, skip])
-
-    def head(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
-        zeros = {"kernel_initializer": "zeros", "padding": "same", "dtype": dtype, "name": name}
-        if config.fine:
-            return layers.Conv2D(channels, 3, **zeros)(x)
-        return layers.Conv2DTranspose(channels, 4, strides=2, **zeros)(x)
-
     image = keras.Input((None, None, 1), name="image", dtype="float32")
     normal = Normalise(low, high, scale, config.size_multiple, name="normalise")(image)
-    fine = convolve(normal, config.fine, "fine") if config.fine else normal
-    x, skips = fine, []
+    fine = _convolve(normal, config.fine, "fine", dtype) if config.fine else None
+    x = _decode(_encode(normal, fine, config, dtype), fine, config, dtype)
+    restored = AddResidual(scale, name="restored")([image, _head(x, 1, "head", config, dtype)])
+    if outputs == ("restored",):
+        return keras.Model(image, restored, name="unet")
+    spread = _head(x, len(outputs) - 1, "spread", config, dtype)
+    return keras.Model(image, AddSpread(outputs, scale, name="outputs")([restored, spread]), name="unet")
+
+
+def _encode(normal: Any, fine: Any, config: UNetConfig, dtype: str) -> list[Any]:
+    """The features at each resolution, finest first."""
+    x, skips = normal if fine is None else fine, []
     for level, width in enumerate(config.widths):
         x = layers.Conv2D(width, 4, strides=2, padding="same", activation="relu", dtype=dtype, name=f"down{level}")(x)
         if level == 0 and config.noise_bands:
             bands = NoiseBands(config.noise_bands, name="noise_bands")(normal)
             x = layers.Concatenate(dtype=dtype, name="with_noise_bands")([x, bands])
         for block in range(config.blocks):
-            x = convolve(x, width, f"encode{level}_{block}")
+            x = _convolve(x, width, f"encode{level}_{block}", dtype)
         skips.append(x)
-    x = skips.pop()
-    for level in reversed(range(len(skips))):
-        x = rise(x, skips[level], level)
+    return skips
+
+
+def _decode(skips: Sequence[Any], fine: Any, config: UNetConfig, dtype: str) -> Any:
+    """What the heads see, from the deepest features up."""
+    x = skips[-1]
+    for level in reversed(range(len(skips) - 1)):
+        x = _rise(x, skips[level], level, dtype)
         for block in range(config.blocks):
-            x = convolve(x, config.widths[level], f"decode{level}_{block}")
+            x = _convolve(x, config.widths[level], f"decode{level}_{block}", dtype)
+    return x if fine is None else _convolve(_rise(x, fine, "_fine", dtype), config.fine, "decode_fine", dtype)
+
+
+def _convolve(x: Any, width: int, name: str, dtype: str) -> Any:
+    return layers.Conv2D(width, 3, padding="same", activation="relu", dtype=dtype, name=name)(x)
+
+
+def _rise(x: Any, skip: Any, level: int | str, dtype: str) -> Any:
+    x = layers.Conv2DTranspose(skip.shape[-1], 2, strides=2, dtype=dtype, name=f"up{level}")(x)
+    return layers.Add(dtype=dtype, name=f"skip{level}")([x, skip])
+
+
+def _head(x: Any, channels: int, name: str, config: UNetConfig, dtype: str) -> Any:
+    """Starts at zero; at the image's resolution, or from half of it."""
+    start = {"kernel_initializer": "zeros", "padding": "same", "dtype": dtype, "name": name}
     if config.fine:
-        x = convolve(rise(x, fine, "_fine"), config.fine, "decode_fine")
-    restored = AddResidual(scale, name="restored")([image, head(x, 1, "head")])
-    if outputs == ("restored",):
-        return keras.Model(image, restored, name="unet")
-    spread = AddSpread(outputs, scale, name="outputs")([restored, head(x, len(outputs) - 1, "spread")])
-    return keras.Model(image, spread, name="unet")
+        return layers.Conv2D(channels, 3, **start)(x)
+    return layers.Conv2DTranspose(channels, 4, strides=2, **start)(x)
 
 
 def restored_only(model: keras.Model) -> keras.Model:

@@ -140,9 +140,7 @@ def test_labels_state_name_numbers_and_units(name, label):
 
 def test_relative_images_have_no_unit_to_state():
     assert DEGRADATIONS["relative"]["gaussian"].label == "gaussian, sigma 0.1"
-    assert DoseRange().label.startswith(
-        "0.05 to 1 of the scan's own dose, or 0.05 to 0.35 of one that gives 12 to 95 HU"
-    )
+    assert DoseRange().label.startswith("0.05 to 0.35 of the scan's own dose, or of one that gives 8 to 95 HU")
 
 
 def test_names_that_do_not_exist_are_refused_with_those_that_do():

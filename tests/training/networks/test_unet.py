@@ -90,7 +90,9 @@ def test_without_noise_bands_and_fine_channels_the_network_is_that_of_earlier_ru
     assert UNetConfig(noise_bands=0, widths=(4, 6)).size_multiple == 4
 
 
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, fine=0), UNetConfig(widths=(4, 4, 4), blocks=2), UNetConfig()])
+@pytest.mark.parametrize(
+    "config", [SMALL, replace(SMALL, fine=0), UNetConfig(widths=(4, 4, 4), blocks=2), UNetConfig()]
+)
 def test_the_declared_receptive_field_holds_and_is_not_far_off(config):
     keras.utils.set_random_seed(2)
     model = _wake(build_unet(config, "HU"))
