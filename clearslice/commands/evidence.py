@@ -1,4 +1,4 @@
-"""`clearslice evidence`: published versions, noise by noise on the tune patients -> what `auto` chooses by."""
+"""`clearslice evidence`: versions, noise by noise on the tune patients -> what `auto` chooses by, and what it gains."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ def evidence(
         ),
     ],
     data: Annotated[
-        Path | None, typer.Option(help="Folder with tune/, for ct. Relative models are scored on shipped pictures.")
+        Path | None,
+        typer.Option(
+            help="Folder with tune/, and validation/ to see what auto gains, for ct. Relative models are scored on"
+            " shipped pictures."
+        ),
     ] = None,
     store: WriteStore = None,
     cache: Annotated[Path, typer.Option(help="As for `clearslice train`.")] = CACHE,
@@ -36,7 +40,7 @@ def evidence(
     """Score models under a range of noises on the tune patients, for the model ref `auto` to choose by.
 
     The table goes into the store as evidence.json and replaces the one that is there. Run it again after publishing: a
-    version without scores is never chosen.
+    version without scores is never chosen. What `auto` gains over the default on validation/ is printed below.
     """
     quiet_tensorflow()
     from imaging.errors import ImagingError
@@ -47,7 +51,14 @@ def evidence(
         from training.data.datasets import check_unseen
         from training.data.sources import series_of_role
         from training.degradations import prepare_degradation
-        from training.evaluation.evidence import as_evidence, evidence_degradations, gather_rows, render_evidence
+        from training.evaluation.evidence import (
+            as_evidence,
+            evidence_degradations,
+            gather_rows,
+            measure_gains,
+            render_evidence,
+            render_gains,
+        )
 
         opened = open_store(store)
         by_unit: dict[Unit, list[ModelVersion]] = {}
@@ -55,6 +66,7 @@ def evidence(
             by_unit.setdefault(version.manifest.unit, []).append(version)
         rows = []
         tune: dict[Unit, list[PreparedSeries]] = {}
+        restorers: dict[Unit, dict[str, Restore]] = {}
         with stage_bars() as advance:
             for unit, versions in by_unit.items():
                 domain = versions[0].manifest.domain
@@ -65,15 +77,25 @@ def evidence(
                 degradations = evidence_degradations(unit)
                 for each in degradations:
                     prepare_degradation(each, tune[unit], progress=advance)
-                restorers: dict[str, Restore] = {}
                 for version in versions:
                     seen = [each.model_dump() for each in version.manifest.training_data]
                     check_unseen(tune[unit], seen, version.ref)
-                    restorers[version.ref] = _restore(version)
-                rows += gather_rows(restorers, tune[unit], degradations, progress=advance)
+                restorers[unit] = {version.ref: _restore(version) for version in versions}
+                rows += gather_rows(restorers[unit], tune[unit], degradations, progress=advance)
         found = as_evidence(rows, {unit: versions[0].ref for unit, versions in by_unit.items()}, tune)
         opened.set_evidence(found)
         typer.echo(render_evidence(found))
+        with stage_bars() as advance:
+            for unit, versions in by_unit.items():
+                domain = versions[0].manifest.domain
+                place = data if domain == "ct" else None
+                report = series_of_role(domain, place, "report", cache, progress=advance, notice=ERRORS.print)
+                degradations = evidence_degradations(unit)
+                for each in degradations if report else ():
+                    prepare_degradation(each, report, progress=advance)
+                if report:
+                    gains = measure_gains(found, restorers[unit], report, degradations, progress=advance)
+                    typer.echo(render_gains(gains))
 
 
 def _restore(version: ModelVersion) -> Restore:

@@ -10,6 +10,7 @@ A run keeps it in calibration.json, from where `training.export` puts it into th
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.guard import measure_answer
+from imaging.guard import GuardMeasures, measure_answer
 from imaging.image import Unit
 from model_store.manifest import Guard, IntervalCalibration
 from training.calibration.guard import AlarmRow, count_alarms, fit_guard
@@ -115,22 +116,23 @@ def calibrate(
     has_interval = tuple(outputs) == INTERVAL
     unit: Unit = tune[0].unit if tune else "HU"
     patients = len({each.patient for each in tune})
-    measures, samples = [], []
+    measures: list[GuardMeasures] = []
+    groups: dict[tuple[str, str], list[Sampled]] = defaultdict(list)
     for degrade in degradations:
-        for degraded, answer, reference in _answers(model, tune, degrade, "calibrate", progress):
+        for patient, degraded, answer, reference in _answers(model, tune, degrade, "calibrate", progress):
             measures.append(measure_answer(degraded, answer[..., 0], unit))
             if has_interval and _degrades(degrade):
-                samples.append(sample(answer, reference))
+                groups[patient, degrade.label].append(sample(answer, reference))
     guard = fit_guard(measures, degradations=[each.label for each in degradations], patients=patients)
     intervals = None
     if has_interval:
         held = [each.label for each in degradations if _degrades(each)]
-        intervals = fit_intervals(samples, unit, coverage=coverage, degradations=held, patients=patients)
+        intervals = fit_intervals(groups.values(), unit, coverage=coverage, degradations=held, patients=patients)
     alarms: list[AlarmRow] = []
     rows: list[CoverageRow] = []
     for degrade in degradations if report else ():
         measures, samples = [], []
-        for degraded, answer, reference in _answers(model, report, degrade, "report", progress):
+        for _, degraded, answer, reference in _answers(model, report, degrade, "report", progress):
             measures.append(measure_answer(degraded, answer[..., 0], unit))
             if has_interval and _degrades(degrade):
                 samples.append(sample(answer, reference))
@@ -222,12 +224,12 @@ def _degrades(degrade: StatedDegrade) -> bool:
 
 def _answers(
     model: keras.Model, series: Sequence[PreparedSeries], degrade: StatedDegrade, what: str, progress: Advance
-) -> Iterator[tuple[Picture, Picture, Picture]]:
-    """(degraded, answer with its channels, reference) of every slice."""
+) -> Iterator[tuple[str, Picture, Picture, Picture]]:
+    """(patient, degraded, answer with its channels, reference) of every slice."""
     total, done = sum(len(each.images) for each in series), 0
     for each in series:
         for degraded, reference in evaluation_pairs(each, degrade):
-            yield degraded, model.predict_on_batch(degraded[None, ..., None])[0], reference
+            yield each.patient, degraded, model.predict_on_batch(degraded[None, ..., None])[0], reference
             done += 1
             progress(f"{what}: {degrade.label}", done, total)
 

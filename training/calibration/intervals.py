@@ -1,15 +1,18 @@
 """Intervals that hold what they promise: factors for the two ends, one pair for each class of tissue.
 
     tune slices --network--> restored, lower, upper
-        (restored - reference) / (restored - lower) --95 % quantile, by class--> below
-        (reference - restored) / (upper - restored) --95 % quantile, by class--> above
+        (restored - reference) / (restored - lower) --95 % quantile, by class and group, the largest--> below
+        (reference - restored) / (upper - restored) --95 % quantile, by class and group, the largest--> above
     calibrated: restored - below * (restored - lower), restored + above * (upper - restored)
 
 A quantile loss finds intervals that hold 90 % of what was fitted, not of what comes. Stretching them by a quantile of
 how far held-out patients lie beyond is split conformal prediction (Romano, Patterson & Candès, "Conformalized Quantile
 Regression", NeurIPS 2019), in its multiplicative form for images (Angelopoulos et al., "Image-to-Image Regression with
 Distribution-Free Uncertainty Quantification", ICML 2022). Its guarantee is for exchangeable draws. Pixels of a slice
-and slices of a patient are none, and two patients are two: what the intervals hold is measured on others, and stated.
+and slices of a patient are none: an interval that holds 90 % of all tune pixels together holds less of the patient, or
+of the dose, that it is worst for. So every patient at every dose is a group of its own, and the largest factor counts
+(Vovk et al., "Mondrian Confidence Machine", 2003, calibrates by group likewise). Two patients are still two: what the
+intervals hold is measured on others, and stated.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ _STEP = 3
 """Every third pixel of every third row counts: neighbours under correlated noise say nearly the same."""
 
 _FEWEST = 1000
-"""Pixels of a class; with fewer its factors are those of all classes together."""
+"""Pixels of a class in a group; with fewer the group says nothing of that class."""
 
 _LEAST = 1e-3
 """A factor of 0 or below would turn an interval inside out."""
@@ -89,12 +92,14 @@ def sample(answer: Picture, reference: Picture) -> Sampled:
 
 
 def fit_intervals(
-    samples: Iterable[Sampled], unit: Unit, *, coverage: float, degradations: Sequence[str], patients: int
+    groups: Iterable[Sequence[Sampled]], unit: Unit, *, coverage: float, degradations: Sequence[str], patients: int
 ) -> IntervalCalibration:
-    """The factors under which `coverage` of the pixels of each class lie in the interval, and as many below as above.
+    """The least factors under which `coverage` of the pixels of each class lie in the interval, in every group.
+
+    As many may lie below as above.
 
     Args:
-        samples: of the tune patients, before any calibration.
+        groups: the samples of a tune patient under a degradation each, before any calibration.
         unit: theirs.
         coverage: above 0 and below 1.
         degradations, patients: what the samples are of, for the manifest.
@@ -102,22 +107,16 @@ def fit_intervals(
     Raises:
         UnsuitableSeries: there is no sample.
     """
-    down: dict[str, list[Picture]] = defaultdict(list)
-    up: dict[str, list[Picture]] = defaultdict(list)
-    for each in samples:
-        below = (each.restored - each.reference) / (each.restored - each.lower)
-        above = (each.reference - each.restored) / (each.upper - each.restored)
-        for name, mask in _masks(each.restored, unit).items():
-            down[name].append(below[mask])
-            up[name].append(above[mask])
-    if not down:
+    ratios = [_ratios(group, unit) for group in groups if group]
+    if not ratios:
         raise UnsuitableSeries("intervals are calibrated on slices of tune/, and there are none")
     level = (1 + coverage) / 2
 
-    def factor(ratios: dict[str, list[Picture]], name: str) -> float:
-        own = np.concatenate(ratios[name])
-        counted = own if len(own) >= _FEWEST else np.concatenate([part for each in ratios.values() for part in each])
-        return max(float(np.quantile(counted, level)), _LEAST)
+    def factor(name: str, end: int) -> float:
+        known = [group[name][end] for group in ratios if len(group[name][end]) >= _FEWEST]
+        # too few of a class to say anything: all classes together, and all groups
+        counted = known or [np.concatenate([own[end] for group in ratios for own in group.values()])]
+        return max(_LEAST, *(float(np.quantile(each, level)) for each in counted))
 
     return IntervalCalibration(
         coverage=coverage,
@@ -125,15 +124,27 @@ def fit_intervals(
             TissueFactors(
                 tissue=name,
                 below=None if math.isinf(edge) else edge,
-                lower=factor(down, name),
-                upper=factor(up, name),
-                pixels=sum(len(part) for part in down[name]),
+                lower=factor(name, 0),
+                upper=factor(name, 1),
+                pixels=sum(len(group[name][0]) for group in ratios),
             )
             for name, edge in CLASSES[unit].items()
         ),
         degradations=tuple(degradations),
         patients=patients,
     )
+
+
+def _ratios(group: Sequence[Sampled], unit: Unit) -> dict[str, tuple[Picture, Picture]]:
+    """Class -> how far the reference lies below and above, as shares of the distance to the ends of the interval."""
+    found: dict[str, tuple[list[Picture], list[Picture]]] = {name: ([], []) for name in CLASSES[unit]}
+    for each in group:
+        below = (each.restored - each.reference) / (each.restored - each.lower)
+        above = (each.reference - each.restored) / (each.upper - each.restored)
+        for name, mask in _masks(each.restored, unit).items():
+            found[name][0].append(below[mask])
+            found[name][1].append(above[mask])
+    return {name: (np.concatenate(down), np.concatenate(up)) for name, (down, up) in found.items()}
 
 
 def calibrated(answer: keras.KerasTensor, calibration: IntervalCalibration) -> keras.KerasTensor:

@@ -3,14 +3,17 @@
     tune series --each degradation--> degraded --each version--> PSNR, mean over patients --.
                                                --read_noise----> level, texture, impulses ---+--> Row
 
+    report series --read_noise, choose--> the version that `auto` takes --PSNR beside the default's--> Gain
+
 The noise of a row is read from its degraded images as it will be read from others, so that readings compare.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,17 +21,36 @@ from imaging.image import Unit
 from imaging.low_dose import RAMP, VERY_SOFT
 from imaging.metrics import psnr
 from imaging.noise.reading import NoiseReading, read_noise
-from model_store.evidence import Evidence, Row
+from model_store.evidence import Evidence, Row, choose
 from training.comparison.standings import NEGLIGIBLE_DB
 from training.data.datasets import evaluation_pairs
 from training.data.pairs import PreparedSeries, StatedDegrade
 from training.degradations import DoseProtocol, parse_degradation
-from training.evaluation.evaluate import Restore
+from training.evaluation.evaluate import INTERVAL_METHOD, Interval, Restore, bootstrap
 from training.evaluation.image_scores import CONTRACTS
 from training.progress import Advance, silent
 
 SLICES = 6
 """Of each series, spread evenly: rows are about noise, and a series has one."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What `auto` is worth under one degradation, on series that its evidence has not seen.
+
+    Attributes:
+        degradation: in words.
+        chosen: version -> how many series it was chosen for.
+        gain: PSNR of what `auto` takes minus that of the default, dB, mean over patients.
+        interval: of it.
+        patients: whose images they were.
+    """
+
+    degradation: str
+    chosen: dict[str, int]
+    gain: float
+    interval: Interval | None
+    patients: int
 
 
 def evidence_degradations(unit: Unit) -> tuple[StatedDegrade, ...]:
@@ -129,3 +151,63 @@ def render_evidence(evidence: Evidence) -> str:
             )
         lines.append("")
     return "\n".join(lines) + f"{evidence.metric}. Default: {', '.join(evidence.defaults.values())}.\n"
+
+
+def measure_gains(
+    evidence: Evidence,
+    versions: Mapping[str, Restore],
+    series: Sequence[PreparedSeries],
+    degradations: Sequence[StatedDegrade],
+    *,
+    progress: Advance = silent,
+) -> list[Gain]:
+    """Lets `auto` choose for every series, as a service would, and compares with the default.
+
+    Args:
+        evidence: what it chooses by; it has a default for the unit of the series.
+        versions: as of `gather_rows`, the default among them.
+        series: of patients that are neither fitted nor in the evidence, all in one unit.
+        degradations: what they are degraded by.
+        progress: told (what, done, total).
+    """
+    (contract, *_), unit = CONTRACTS[series[0].unit], series[0].unit
+    default, gains = evidence.defaults[unit], []
+    for done, degrade in enumerate(degradations, start=1):
+        chosen: Counter[str] = Counter()
+        paired: dict[str, list[float]] = defaultdict(list)
+        for each in series:
+            pairs = list(evaluation_pairs(each, degrade))
+            noise = read_noise([degraded for degraded, _ in pairs], unit)
+            choice = choose(
+                evidence,
+                unit,
+                level=noise.level,
+                correlation=noise.correlation,
+                impulses=noise.impulses,
+                usable=set(versions),
+            )
+            assert choice is not None  # noqa: S101 - the default is among the versions
+            chosen[choice.ref] += 1
+            if choice.ref == default:
+                paired[each.patient] += [0.0] * len(pairs)
+                continue
+            for degraded, reference in pairs:
+                own, usual = (
+                    float(psnr(versions[ref](degraded), reference, contract)) for ref in (choice.ref, default)
+                )
+                paired[each.patient].append(own - usual)
+        mean, interval = bootstrap([np.asarray(values) for values in paired.values()], np.random.default_rng(0))
+        gains.append(Gain(degrade.label, dict(chosen), mean, interval, len(paired)))
+        progress("what auto gains", done, len(degradations))
+    return gains
+
+
+def render_gains(gains: Sequence[Gain]) -> str:
+    """Markdown table."""
+    lines = ["| noise | chosen, series | auto minus the default, dB |", "|---|---|---|"]
+    for each in gains:
+        interval = f" [{each.interval[0]:+.2f}, {each.interval[1]:+.2f}]" if each.interval else ""
+        chosen = ", ".join(f"{ref}: {count}" for ref, count in sorted(each.chosen.items()))
+        lines.append(f"| {each.degradation} | {chosen} | {each.gain:+.2f}{interval} |")
+    patients = gains[0].patients if gains else 0
+    return "\n".join(lines) + f"\n\n{patients} patients or pictures of validation. Brackets: {INTERVAL_METHOD}.\n"

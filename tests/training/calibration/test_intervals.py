@@ -36,7 +36,9 @@ def after(each: Sampled, calibration):
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9, 0.99])
 def test_the_factors_are_the_quantiles_of_the_noise(coverage):
-    found = fit_intervals([sampled(np.random.default_rng(0))], "HU", coverage=coverage, degradations=["d"], patients=1)
+    found = fit_intervals(
+        [[sampled(np.random.default_rng(0))]], "HU", coverage=coverage, degradations=["d"], patients=1
+    )
     expected = 20 * stats.norm.ppf((1 + coverage) / 2) / 10
     assert [each.tissue for each in found.classes] == list(CLASSES["HU"])
     for each in found.classes:
@@ -47,7 +49,7 @@ def test_the_factors_are_the_quantiles_of_the_noise(coverage):
 
 def test_what_was_calibrated_on_some_holds_on_others_in_every_class_and_on_both_sides():
     calibration = fit_intervals(
-        [sampled(np.random.default_rng(0), shift=8)], "HU", coverage=0.9, degradations=["d"], patients=1
+        [[sampled(np.random.default_rng(0), shift=8)]], "HU", coverage=0.9, degradations=["d"], patients=1
     )
     others = sampled(np.random.default_rng(1), shift=8)
     moved = after(others, calibration)
@@ -65,7 +67,7 @@ def test_each_pixel_gets_the_factors_of_its_own_class():
     noisy = quiet.restored == LEVELS["bone"]
     reference = np.where(noisy, quiet.restored + 5 * (quiet.reference - quiet.restored), quiet.reference)
     calibration = fit_intervals(
-        [Sampled(quiet.restored, quiet.lower, quiet.upper, reference)],
+        [[Sampled(quiet.restored, quiet.lower, quiet.upper, reference)]],
         "HU",
         coverage=0.9,
         degradations=["d"],
@@ -83,15 +85,30 @@ def test_a_class_with_hardly_a_pixel_takes_the_factors_of_all():
     few = sampled(np.random.default_rng(0))
     kept = np.flatnonzero((few.restored != LEVELS["lung"]) | (np.arange(len(few.restored)) % 1000 == 0))
     thinned = Sampled(few.restored[kept], few.lower[kept], few.upper[kept], few.reference[kept])
-    found = fit_intervals([thinned], "HU", coverage=0.9, degradations=["d"], patients=1)
+    found = fit_intervals([[thinned]], "HU", coverage=0.9, degradations=["d"], patients=1)
     lung = found.classes[1]
     assert lung.pixels == 20
     assert lung.lower == pytest.approx(20 * stats.norm.ppf(0.95) / 10, rel=0.05)
 
 
+def test_the_group_that_needs_the_widest_decides_end_by_end():
+    usual = sampled(np.random.default_rng(0))
+    high = sampled(np.random.default_rng(1), shift=8)
+    found = fit_intervals([[usual], [high]], "HU", coverage=0.9, degradations=["d"], patients=2)
+    alone = [
+        fit_intervals([[each]], "HU", coverage=0.9, degradations=["d"], patients=1).classes for each in (usual, high)
+    ]
+    for both, first, second in zip(found.classes, *alone, strict=True):
+        assert both.lower == first.lower > second.lower
+        assert both.upper == second.upper > first.upper
+        assert both.pixels == 40_000
+    for group in (usual, high):
+        assert measure_coverage([after(group, found)], "HU")[EVERY].share > 0.895
+
+
 def test_intervals_never_turn_inside_out():
     each = sampled(np.random.default_rng(0), shift=1000)  # the reference lies above everywhere: nothing is below
-    found = fit_intervals([each], "HU", coverage=0.9, degradations=["d"], patients=1)
+    found = fit_intervals([[each]], "HU", coverage=0.9, degradations=["d"], patients=1)
     moved = after(each, found)
     assert (moved.lower < moved.restored).all()
     assert (moved.restored < moved.upper).all()
@@ -102,7 +119,7 @@ def test_relative_images_have_one_class():
     restored = rng.random(10_000, np.float32)
     reference = restored + rng.normal(0, 0.1, restored.shape).astype(np.float32)
     each = Sampled(restored, restored - np.float32(0.1), restored + np.float32(0.1), reference)
-    found = fit_intervals([each], "relative", coverage=0.9, degradations=["d"], patients=1)
+    found = fit_intervals([[each]], "relative", coverage=0.9, degradations=["d"], patients=1)
     (only,) = found.classes
     assert only.below is None
     assert measure_coverage([after(each, found)], "relative")[EVERY].share == pytest.approx(0.9, abs=1e-3)

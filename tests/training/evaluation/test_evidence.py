@@ -7,7 +7,14 @@ import pytest
 from scipy import ndimage
 
 from training.degradations import DoseProtocol, parse_degradation
-from training.evaluation.evidence import as_evidence, evidence_degradations, gather_rows, render_evidence
+from training.evaluation.evidence import (
+    as_evidence,
+    evidence_degradations,
+    gather_rows,
+    measure_gains,
+    render_evidence,
+    render_gains,
+)
 
 SMOOTH, IDENTITY = "ct-smooth@1", "ct-identity@4"
 VERSIONS = {IDENTITY: lambda image: image, SMOOTH: lambda image: 0.7 * image + 0.3 * ndimage.gaussian_filter(image, 1)}
@@ -50,3 +57,18 @@ def test_images_whose_noise_cannot_be_read_make_no_row(prepared):
     series = prepared("a", 1)
     air = replace(series, images=np.full((1, 5, 5), -1000, np.float32), unit_noise=None)
     assert gather_rows(VERSIONS, [air], [parse_degradation("gaussian", "ct")]) == []
+
+
+def test_auto_is_held_against_the_default_on_other_patients(rows, prepared):
+    finite = [row for row in rows if all(np.isfinite(list(row.scores.values())))]
+    evidence = as_evidence(finite, {"HU": IDENTITY}, {"HU": [prepared("a", 1)]})
+    others = [prepared("c", 3), prepared("d", 4)]
+    (gain,) = measure_gains(evidence, VERSIONS, others, [DoseProtocol(0.25, 20.0)])
+    assert gain.chosen == {SMOOTH: 2}
+    assert gain.patients == 2
+    assert gain.interval[0] <= gain.gain <= gain.interval[1]
+    assert gain.gain > 0.1
+    table = render_gains([gain])
+    assert f"{SMOOTH}: 2 | {gain.gain:+.2f} [" in table
+    (usual,) = measure_gains(evidence, {IDENTITY: VERSIONS[IDENTITY]}, others, [DoseProtocol(0.25, 20.0)])
+    assert (usual.chosen, usual.gain) == ({IDENTITY: 2}, 0.0)
