@@ -98,6 +98,7 @@ class Treatment:
         strength: 0 to 1.
         rescale: for PNG, TIFF and NPY, or None.
         limits: of one file.
+        tile_pixels: larger images are restored in tiles.
         conventions: of derived DICOM instances.
         begun: SeriesDate and SeriesTime of all derived series, aware.
         overwrite: whether outputs may be replaced.
@@ -109,6 +110,7 @@ class Treatment:
     strength: float
     rescale: Rescale | None
     limits: Limits
+    tile_pixels: int
     conventions: SiteConventions
     begun: datetime
     overwrite: bool
@@ -204,7 +206,7 @@ def _restore(job: FileJob, data: bytes, treatment: Treatment, reference: bytes |
         raise WrongPlace(f"a {frames.format.upper()} file cannot become DICOM; name the output .{frames.format}")
     if wanted in pipeline.ONE_IMAGE and len(frames) > 1:
         raise WrongPlace(f"the input has {len(frames)} frames, and {wanted.upper()} holds one; name the output .tif")
-    restored = pipeline.restore_all(frames, restorer, ref=version.ref)
+    restored = pipeline.restore_all(frames, restorer, version, tile_pixels=treatment.tile_pixels)
     warnings = pipeline.warnings_of(frames, restored, version)
     pixels = [pipeline.blend(image, plane, treatment.strength) for image, plane in zip(frames, restored, strict=True)]
     encoded = pipeline.encode(

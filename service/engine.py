@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -27,13 +27,14 @@ from model_store.store import ModelStore, ModelVersion
 from service import pipeline
 from service.codecs import NO_DEADLINE, Codecs
 from service.errors import NotReady, ServiceError, TooBusy
-from service.executor import Executor
+from service.executor import Executor, Restored, Restores
 from service.intake import decode_pair
 from service.models import Load, LoadedVersions, restores
 from service.scores import score_frames
 from service.settings import Settings
 from service.task import Task, finish, prepare
 from service.telemetry import Instruments, log_defect
+from service.tiling import Mosaic, Tile, seen
 
 START_RETRY_SECONDS = 5
 DRAIN_RETRY_SECONDS = 10
@@ -182,9 +183,10 @@ class Engine:
         async with self.versions.lease(version, deadline=deadline) as restorer:
             # one by one, so that a long stack leaves room for others between its frames
             restore = restores(restorer, task.outputs)
+            tiles = pipeline.tiles_of(frames.shape, version, tile_pixels=self.settings.tile_pixels)
             answers = [
-                await self._executor.restore(
-                    restore, pipeline.to_batch(image), deadline=deadline, admitted=image is not frames.first
+                await self._restore(
+                    restore, pipeline.to_batch(image), tiles, deadline=deadline, admitted=image is not frames.first
                 )
                 for image in frames
             ]
@@ -221,6 +223,21 @@ class Engine:
             scores=finished.scores,
             seconds=seconds,
         )
+
+    async def _restore(
+        self, restore: Restores, batch: pipeline.Pixels, tiles: Sequence[Tile], *, deadline: float, admitted: bool
+    ) -> Restored:
+        """One image, tile by tile: others have their turn between them."""
+        if len(tiles) == 1:
+            return await self._executor.restore(restore, batch, deadline=deadline, admitted=admitted)
+        mosaic, seconds = Mosaic((batch.shape[1], batch.shape[2])), 0.0
+        for tile in tiles:
+            part = await self._executor.restore(
+                restore, seen(batch, tile), deadline=deadline, admitted=admitted or tile is not tiles[0]
+            )
+            mosaic.put(tile, part.batch)
+            seconds += part.infer_seconds
+        return Restored(mosaic.whole(), seconds)
 
     async def measure(
         self, image: bytes, reference: bytes, *, rescale: Rescale | None, metrics: tuple[str, ...], deadline: float

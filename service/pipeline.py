@@ -22,6 +22,7 @@ from imaging.formats import HU_IN_PNG, Frames
 from imaging.guard import findings, measure_answer
 from imaging.image import Format, Image, Rescale
 from model_store.store import ModelVersion
+from service import tiling
 from service.dicom import rules
 from service.dicom.derive import derive
 from service.dicom.derived_instance import write_instance
@@ -257,10 +258,24 @@ def _derived(
     return Encoded(data, "dicom", reencoded=made.reencoded, clipped=made.clipped, notes=derived.notes)
 
 
-def restore_all(frames: Frames, restorer: Callable[[Pixels], Pixels], *, ref: str) -> list[Pixels]:
+def tiles_of(shape: tuple[int, int], version: ModelVersion, *, tile_pixels: int) -> list[tiling.Tile]:
+    """The tiles in which a version restores an image; one where it has no more than `tile_pixels`."""
+    manifest = version.manifest
+    return tiling.split(
+        shape,
+        tile_pixels=tile_pixels,
+        receptive_field=manifest.receptive_field,
+        size_multiple=manifest.size_multiple,
+    )
+
+
+def restore_all(
+    frames: Frames, restorer: Callable[[Pixels], Pixels], version: ModelVersion, *, tile_pixels: int
+) -> list[Pixels]:
     """From images to their restored ones, (H, W) each, one after the other, on this thread.
 
     Raises:
         ModelFailed: an answer may not be delivered.
     """
-    return [checked(restorer(to_batch(image)), image, ref) for image in frames]
+    tiles = tiles_of(frames.shape, version, tile_pixels=tile_pixels)
+    return [checked(tiling.restore_tiles(restorer, to_batch(image), tiles), image, version.ref) for image in frames]

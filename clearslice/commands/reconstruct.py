@@ -111,6 +111,7 @@ def _treatment(
         strength=strength,
         rescale=stated,
         limits=settings.limits(),
+        tile_pixels=settings.tile_pixels,
         conventions=settings.dicom,
         begun=datetime.now(UTC).astimezone(),
         overwrite=overwrite,

@@ -69,7 +69,7 @@ def test_answers_that_must_not_be_delivered(answer):
         pipeline.checked(answer, image_of([[1, 2]]), "ct-l2@3")
 
 
-def test_every_image_is_restored_by_itself_in_order():
+def test_every_image_is_restored_by_itself_in_order(published):
     frames = Frames((image_of([[10, 20, 30]]), image_of([[-2, 0, 4]])))
     seen = []
 
@@ -77,7 +77,7 @@ def test_every_image_is_restored_by_itself_in_order():
         seen.append(batch.shape)
         return batch * np.float32(2)
 
-    restored = pipeline.restore_all(frames, double, ref="x@1")
+    restored = pipeline.restore_all(frames, double, published.resolve("ct-tiny@1"), tile_pixels=512 * 512)
     assert [plane.tolist() for plane in restored] == [[[20, 40, 60]], [[-4, 0, 8]]]
     blended = [pipeline.blend(image, plane, 0.5) for image, plane in zip(frames, restored, strict=True)]
     assert [plane.tolist() for plane in blended] == [[[15, 30, 45]], [[-3, 0, 6]]]
