@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from imaging import codec_process
 from model_store.store import ModelStore
-from service.api import health, metrics, models, problems, reconstructions
+from service.api import comparisons, health, metrics, models, problems, reconstructions
 from service.api.access import HostCheck, allowed_names
 from service.api.linger import LingeringClose
 from service.dicom.identity import program_version
@@ -98,7 +98,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.engine, app.state.keys = engine, keys
-    for module in (health, reconstructions, metrics, models):
+    for module in (health, reconstructions, comparisons, metrics, models):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(HostCheck, names=allowed_names(settings))

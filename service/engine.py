@@ -169,8 +169,13 @@ class Engine:
         finally:
             self._in_progress -= 1
 
-    async def reconstruct(self, task: Task, *, deadline: float) -> Answer:
-        """Runs one task, to be done by `deadline` (`time.monotonic()` seconds).
+    async def reconstruct(self, task: Task, *, deadline: float, admitted: bool = False) -> Answer:
+        """Runs one task.
+
+        Args:
+            task: what to do.
+            deadline: until when, in `time.monotonic()` seconds.
+            admitted: an earlier task of the same request found a place in the queue, and so this one waits in any case.
 
         Raises:
             ImagingError, ModelStoreError, ServiceError: as the steps say.
@@ -186,7 +191,11 @@ class Engine:
             tiles = pipeline.tiles_of(frames.shape, version, tile_pixels=self.settings.tile_pixels)
             answers = [
                 await self._restore(
-                    restore, pipeline.to_batch(image), tiles, deadline=deadline, admitted=image is not frames.first
+                    restore,
+                    pipeline.to_batch(image),
+                    tiles,
+                    deadline=deadline,
+                    admitted=admitted or image is not frames.first,
                 )
                 for image in frames
             ]

@@ -1,8 +1,9 @@
 """An engine's Answer -> an HTTP response in the representation that was negotiated.
 
-Answer --bare------> the image, all else in headers
-       --json------> one document, the image in it as base64
-       --multipart-> the document and the image as two parts, and a part for each further output
+Answer  --bare------> the image, all else in headers
+        --json------> one document, the image in it as base64
+        --multipart-> the document and the image as two parts, and a part for each further output
+Answers --json, multipart-> one document about all of them, and their images likewise
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -19,6 +21,7 @@ from service.engine import Answer
 from service.pipeline import Encoded
 from service.scores import compact
 
+MODEL_HEADER = "Clearslice-Model"
 METRICS_HEADER = "Clearslice-Metrics"
 CHOICE_HEADER = "Clearslice-Auto"
 WARNING_HEADER = "Clearslice-Warning"
@@ -34,15 +37,46 @@ def respond(answer: Answer, envelope: Envelope, *, request_id: str) -> Response:
         return Response(encoded.data, media_type=encoded.media_type, headers=headers)
     document = answer_document(answer, request_id=request_id)
     if envelope == "json":
-        for described, each in zip(
-            (document["image"], *document["outputs"].values()), (encoded, *answer.others.values()), strict=True
-        ):
-            described["data"] = base64.b64encode(each.data).decode("ascii")
+        _add_data(document, answer)
         return Response(_json(document), media_type=ENVELOPES["json"], headers=headers)
+    parts = [(f"{OUTPUT_HEADER}: {name}\r\n", each) for name, each in {"restored": encoded, **answer.others}.items()]
+    return _multipart(document, parts, headers)
+
+
+def respond_comparison(answers: Sequence[Answer], envelope: Envelope, *, request_id: str) -> Response:
+    """What several models made of one image; `bare` has no place for that."""
+    first = answers[0]
+    models = [answer_document(answer, request_id=request_id) for answer in answers]
+    document = {
+        "models": models,
+        "degraded": None if first.scores is None else [degraded_only(entry) for entry in first.scores],
+        "request_id": request_id,
+    }
+    headers = {"Cache-Control": "no-store", "Vary": "Accept", "Clearslice-Unit": first.unit}
+    if envelope == "json":
+        for described, answer in zip(models, answers, strict=True):
+            _add_data(described, answer)
+        return Response(_json(document), media_type=ENVELOPES["json"], headers=headers)
+    parts = [(f"{MODEL_HEADER}: {answer.version.ref}\r\n", answer.encoded) for answer in answers]
+    return _multipart(document, parts, headers)
+
+
+def degraded_only(entry: dict[str, Any]) -> dict[str, Any]:
+    """Of an entry of scores, what is said of the degraded image."""
+    return {name: entry[name] for name in ("contract", "degraded")}
+
+
+def _add_data(document: dict[str, Any], answer: Answer) -> None:
+    for described, each in zip(
+        (document["image"], *document["outputs"].values()), (answer.encoded, *answer.others.values()), strict=True
+    ):
+        described["data"] = base64.b64encode(each.data).decode("ascii")
+
+
+def _multipart(document: dict[str, Any], files: Sequence[tuple[str, Encoded]], headers: dict[str, str]) -> Response:
+    """The document, then each file after header lines of its own."""
     boundary = secrets.token_hex(16)
-    parts = [("", ENVELOPES["json"], _json(document))]
-    for name, each in {"restored": encoded, **answer.others}.items():
-        parts.append((f"{OUTPUT_HEADER}: {name}\r\n", each.media_type, each.data))
+    parts = [("", ENVELOPES["json"], _json(document)), *((more, each.media_type, each.data) for more, each in files)]
     body = b"".join(
         f"--{boundary}\r\nContent-Type: {media_type}\r\n{more}Content-Length: {len(data)}\r\n\r\n".encode()
         + data
@@ -56,7 +90,7 @@ def respond(answer: Answer, envelope: Envelope, *, request_id: str) -> Response:
 def answer_headers(answer: Answer) -> dict[str, str]:
     """What every answer tells beside its image."""
     headers = {
-        "Clearslice-Model": answer.version.ref,
+        MODEL_HEADER: answer.version.ref,
         "Clearslice-Precision": answer.precision,
         "Clearslice-Device": answer.device,
         "Clearslice-Strength": f"{answer.strength:g}",

@@ -24,6 +24,9 @@ _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 OUTPUTS = ("restored", "lower", "upper", "sigma")
 """What a model can give; every model gives the first."""
 
+MAX_COMPARED = 16
+"""Models in one comparison: each is a run of the device."""
+
 _ALL, _NONE = ("true", "1", "yes", "all"), ("false", "0", "no", "none")
 
 
@@ -47,6 +50,15 @@ def _select_outputs(value: object) -> object:
     if not names <= set(OUTPUTS) or "restored" not in names:
         raise ValueError("unknown output")
     return tuple(name for name in OUTPUTS if name in names)
+
+
+def _select_models(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    refs = tuple(dict.fromkeys(ref.strip() for ref in value.split(",")))
+    if not all(refs) or len(refs) > MAX_COMPARED:
+        raise ValueError("no ref, or too many")
+    return refs
 
 
 def _not_zero(value: float) -> float:
@@ -84,6 +96,15 @@ class MetricFields(BaseModel):
         return Rescale(self.rescale_slope, self.rescale_intercept)
 
 
+class ComparisonFields(MetricFields):
+    """Fields of a comparison."""
+
+    models: Annotated[tuple[str, ...], BeforeValidator(_select_models)] = Field(
+        description=f"1 to {MAX_COMPARED} model refs, comma-separated"
+    )
+    strength: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")
+
+
 class ReconstructionFields(MetricFields):
     """Fields of a reconstruction."""
 
@@ -110,11 +131,20 @@ def parse_fields(kind: type[F], texts: dict[str, str]) -> F:
         raise InvalidField("; ".join(f"{name} {wrong}" for name, wrong in found.items()), fields=found) from None
 
 
+def check_reference(fields: MetricFields, reference: bytes | None) -> None:
+    """Raises InvalidField when metrics are wanted and there is nothing to measure against."""
+    if reference is None and fields.metrics:
+        wrong = "need a reference to measure against; send it as the part 'reference'"
+        raise InvalidField(f"metrics {wrong}", fields={"metrics": wrong})
+
+
 def _explain(kind: type[MetricFields], texts: dict[str, str], item: Any) -> tuple[str, str]:
     """A field's name and what is wrong with it, from one of pydantic's errors."""
     if not item["loc"]:
         return str(item["ctx"]["error"]), "is missing: rescale_slope and rescale_intercept belong together"
     name = str(item["loc"][0])
+    if item["type"] == "missing":
+        return name, f"is missing: {kind.model_fields[name].description}"
     return name, f"must be {kind.model_fields[name].description}, not {echo(texts[name])}"
 
 

@@ -15,12 +15,11 @@ from imaging.image import Format
 from service.api import schemas
 from service.api.access import requires
 from service.api.answers import respond
-from service.api.fields import TIMEOUT_HEADER, ReconstructionFields, parse_fields, parse_timeout
+from service.api.fields import TIMEOUT_HEADER, ReconstructionFields, check_reference, parse_fields, parse_timeout
 from service.api.negotiation import choose, parse_accept
 from service.api.uploaded import engine_of, form_limits, request_id_of, while_connected
 from service.api.uploads import read_form
 from service.codecs import NO_DEADLINE
-from service.errors import InvalidField
 from service.keys import Scope
 from service.scores import METRICS
 from service.task import Task
@@ -81,10 +80,7 @@ async def reconstruct(request: Request) -> Response:
         deadline = time.monotonic() + timeout
         fields = parse_fields(ReconstructionFields, form.texts)
         image, reference = form.file("image"), form.files.get("reference")
-        if reference is None and fields.metrics:
-            wrong = "need a reference to measure against; send it as the part 'reference'"
-            raise InvalidField(f"metrics {wrong}", fields={"metrics": wrong})
-
+        check_reference(fields, reference)
         several = len(fields.outputs)
 
         def choose_format(native: Format, frames: int) -> Format:

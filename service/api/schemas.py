@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from service.api.fields import MAX_COMPARED
 from service.api.negotiation import ALL_TYPES
 from service.api.problems import MEDIA_TYPE, TABLE
 from service.scores import METRICS
@@ -74,6 +75,22 @@ RECONSTRUCTION_BODY = _form(
         **_RESCALE,
     },
     ["image"],
+)
+
+COMPARISON_BODY = _form(
+    {
+        **{
+            name: schema
+            for name, schema in RECONSTRUCTION_BODY["content"]["multipart/form-data"]["schema"]["properties"].items()
+            if name not in {"model", "outputs"}
+        },
+        "models": {
+            "type": "string",
+            "example": "ct-l2,ct-l1-ssim@stable,auto",
+            "description": f"1 to {MAX_COMPARED} model refs, comma-separated; all take the image's unit.",
+        },
+    },
+    ["image", "models"],
 )
 
 METRICS_BODY = _form(
@@ -162,6 +179,30 @@ RECONSTRUCTION_RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The restored image.",
         "headers": _ANSWER_HEADERS,
         "content": {kind: {"schema": _DOCUMENT if kind == "application/json" else _FILE} for kind in ALL_TYPES},
+    },
+    **problems(400, 401, 403, 404, 406, 408, 413, 415, 421, 422, 429, 500, 503, 504),
+}
+
+COMPARISON_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "What each model made of it, in the order asked for.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "models": {"type": "array", "items": _DOCUMENT},
+                        "degraded": {
+                            "type": ["array", "null"],
+                            "items": {"type": "object"},
+                            "description": "With a reference: the metrics of the degraded image.",
+                        },
+                        "request_id": {"type": "string"},
+                    },
+                }
+            },
+            "multipart/mixed": {"schema": _FILE},
+        },
     },
     **problems(400, 401, 403, 404, 406, 408, 413, 415, 421, 422, 429, 500, 503, 504),
 }

@@ -62,8 +62,11 @@ def make_sensible(case: Any, file: bytes) -> None:
     """A form that is to be answered 200, whatever the rest of the request says."""
     for header in ("Accept", "X-Request-Timeout"):
         case.headers.pop(header, None)
-    is_metrics = case.operation.path == "/v1/metrics"
-    case.body = {"image": file, "reference": file} if is_metrics else {"image": file, "model": "gray-tiny"}
+    case.body = {
+        "/v1/metrics": {"image": file, "reference": file},
+        "/v1/comparisons": {"image": file, "models": "gray-tiny"},
+        "/v1/reconstructions": {"image": file, "model": "gray-tiny"},
+    }[case.operation.path]
 
 
 @pytest.mark.parametrize(
