@@ -109,7 +109,7 @@ audit: build/audit/.installed  ## known vulnerabilities of what is locked, and a
 lock:  ## resolve pyproject.toml anew into requirements/ (needs uv)
 	for extra in cpu gpu; do $(LOCK) --extra $$extra -o requirements/$$extra.txt; done
 	$(LOCK) --extra cpu --extra training -o requirements/training.txt
-	$(LOCK) --extra cpu --extra training --extra dev -o requirements/dev.txt
+	$(LOCK) --extra cpu --extra training --extra dev -c requirements/training.txt -o requirements/dev.txt
 	$(COMPILE) requirements/audit.in -o requirements/audit.txt
 LOCK = $(COMPILE) pyproject.toml
 COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes \

@@ -18,11 +18,12 @@ from fastapi import FastAPI
 
 from imaging import codec_process
 from model_store.store import ModelStore
-from service.api import comparisons, health, metrics, models, problems, reconstructions
+from service.api import comparisons, health, inference_protocol, metrics, models, problems, reconstructions
 from service.api.access import HostCheck, allowed_names
 from service.api.linger import LingeringClose
 from service.dicom.identity import program_version
 from service.engine import Engine
+from service.inference.statistics import Statistics
 from service.keys_file import KeysFile
 from service.models import Load, load_by
 from service.settings import Settings, check_exposure
@@ -36,6 +37,7 @@ medical device."""
 TAGS = [
     {"name": "images", "description": "Restore and measure images."},
     {"name": "models", "description": "What models there are, what they were trained on, how they score."},
+    {"name": "inference protocol", "description": "Tensors in, tensors out: the Open Inference Protocol, version 2."},
     {"name": "operation", "description": "Health and figures."},
 ]
 
@@ -97,8 +99,8 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from elsewhere, which a hospital's network does not allow
         redoc_url=None,
     )
-    app.state.engine, app.state.keys = engine, keys
-    for module in (health, reconstructions, comparisons, metrics, models):
+    app.state.engine, app.state.keys, app.state.statistics = engine, keys, Statistics()
+    for module in (health, reconstructions, comparisons, metrics, models, inference_protocol):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(HostCheck, names=allowed_names(settings))

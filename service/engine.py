@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import structlog
 
+from imaging.frames import Frames
 from imaging.image import Format, Rescale, Unit
 from model_store.errors import ModelStoreError
 from model_store.store import ModelStore, ModelVersion
@@ -73,6 +74,22 @@ class Answer:
     strength: float
     scores: list[dict[str, Any]] | None
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """What came back from the device, unchecked.
+
+    Attributes:
+        batches: of each image, (1, H, W, C) with a channel for each output.
+        infer_seconds: all runs together.
+        precision, device: of the runs.
+    """
+
+    batches: list[pipeline.Pixels]
+    infer_seconds: float
+    precision: str
+    device: str
 
 
 class Engine:
@@ -185,37 +202,19 @@ class Engine:
         version, frames = prepared.version, prepared.frames
         wanted = task.choose_format(frames.format, len(frames))
         decoded = time.monotonic()
-        async with self.versions.lease(version, deadline=deadline) as restorer:
-            # one by one, so that a long stack leaves room for others between its frames
-            restore = restores(restorer, task.outputs)
-            tiles = pipeline.tiles_of(frames.shape, version, tile_pixels=self.settings.tile_pixels)
-            answers = [
-                await self._restore(
-                    restore,
-                    pipeline.to_batch(image),
-                    tiles,
-                    deadline=deadline,
-                    admitted=admitted or image is not frames.first,
-                )
-                for image in frames
-            ]
-            precision, device = restorer.precision if len(task.outputs) == 1 else "float32", restorer.device
+        ran = await self.restore(version, frames, task.outputs, deadline=deadline, admitted=admitted)
         encode_begin = time.monotonic()
         work = functools.partial(finish, settings=self.settings, now=self._clock())
-        batches = [answer.batch for answer in answers]
-        finished = await self.codecs.run(deadline, work, task, prepared, wanted, batches)
-        infer = sum(answer.infer_seconds for answer in answers)
+        finished = await self.codecs.run(deadline, work, task, prepared, wanted, ran.batches)
         seconds = {
             "decode": decoded - begin,
-            "queue": encode_begin - decoded - infer,
-            "infer": infer,
+            "queue": encode_begin - decoded - ran.infer_seconds,
+            "infer": ran.infer_seconds,
             "encode": time.monotonic() - encode_begin,
         }
-        self._observe(version.ref, frames.format, wanted, seconds)
+        self.observe(version.ref, frames.format, wanted, seconds, warned=bool(finished.warnings))
         if finished.encoded.notes:
             structlog.get_logger("clearslice").info("tolerated", notes=finished.encoded.notes)
-        if finished.warnings:
-            self.instruments.warned.labels(version.ref).inc()
         return Answer(
             encoded=finished.encoded,
             others=finished.others,
@@ -226,12 +225,46 @@ class Engine:
             shape=frames.shape,
             unit=frames.unit,
             version=version,
-            precision=precision,
-            device=device,
+            precision=ran.precision,
+            device=ran.device,
             strength=task.strength,
             scores=finished.scores,
             seconds=seconds,
         )
+
+    async def restore(
+        self, version: ModelVersion, frames: Frames, outputs: Sequence[str], *, deadline: float, admitted: bool = False
+    ) -> Ran:
+        """Runs a version on every image, one by one: a long stack leaves room for others between its frames.
+
+        Args:
+            version: what is to restore.
+            frames: images in its unit.
+            outputs: what it is to give; it does.
+            deadline, admitted: as `reconstruct`.
+
+        Raises:
+            ModelStoreError, ServiceError: as loading, the queue and the device say.
+        """
+        tiles = pipeline.tiles_of(frames.shape, version, tile_pixels=self.settings.tile_pixels)
+        async with self.versions.lease(version, deadline=deadline) as restorer:
+            restore = restores(restorer, outputs)
+            answers = [
+                await self._restore(
+                    restore,
+                    pipeline.to_batch(image),
+                    tiles,
+                    deadline=deadline,
+                    admitted=admitted or image is not frames.first,
+                )
+                for image in frames
+            ]
+            return Ran(
+                batches=[answer.batch for answer in answers],
+                infer_seconds=sum(answer.infer_seconds for answer in answers),
+                precision=restorer.precision if len(outputs) == 1 else "float32",
+                device=restorer.device,
+            )
 
     async def _restore(
         self, restore: Restores, batch: pipeline.Pixels, tiles: Sequence[Tile], *, deadline: float, admitted: bool
@@ -262,7 +295,10 @@ class Engine:
 
         return await self.codecs.run(deadline, work)
 
-    def _observe(self, ref: str, came: Format, went: Format, seconds: dict[str, float]) -> None:
+    def observe(self, ref: str, came: str, went: str, seconds: dict[str, float], *, warned: bool) -> None:
+        """Counts an answer: by its version, the formats it came and went in, and its steps."""
+        if warned:
+            self.instruments.warned.labels(ref).inc()
         self.instruments.decode_seconds.labels(came).observe(seconds["decode"])
         self.instruments.queue_seconds.labels(ref).observe(seconds["queue"])
         self.instruments.infer_seconds.labels(ref).observe(seconds["infer"])

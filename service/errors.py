@@ -64,6 +64,10 @@ class MalformedUpload(ServiceError):
     """The request body is no complete multipart form, or holds the wrong parts."""
 
 
+class MalformedInference(ServiceError):
+    """A request of the inference protocol that does not follow it, or asks for what no model here does."""
+
+
 class NotMultipart(ServiceError):
     """The request body is of a type or a content encoding that is not read here."""
 

@@ -24,6 +24,7 @@ import structlog
 
 from imaging.image import AIR_HU, Unit
 from model_store.errors import ModelStoreError, RefusedVersion
+from model_store.refs import parse_ref
 from model_store.restorer import Batch, Restorer, load_restorer
 from model_store.store import ModelStore, ModelVersion
 from service.errors import NoSuchOutput, NotReady
@@ -146,6 +147,19 @@ class LoadedVersions:
     def refused(self) -> dict[str, str]:
         """Ref -> reason of every version that was tried and refused since the start."""
         return dict(self._refused)
+
+    def unload(self, name: str) -> list[str]:
+        """Forgets the loaded versions of a model; one in use is freed when its last request is done.
+
+        Returns:
+            The refs, perhaps none.
+        """
+        refs = [ref for ref, entry in self._entries.items() if parse_ref(ref).name == name and entry.loading.done()]
+        for ref in refs:
+            del self._entries[ref]
+            structlog.get_logger("clearslice").info("unloaded", model=ref)
+        self._instruments.loaded.set(len(self.loaded()))
+        return refs
 
     def close(self) -> None:
         """Starts no more loading."""

@@ -116,7 +116,7 @@ class RequestContext:
         except Exception as error:  # noqa: BLE001 - the last resort: logged once here, answered without internals
             log_defect(error)
             if status == CLIENT_CLOSED:
-                await internal_error()(scope, receive, tagged)
+                await internal_error(scope["path"])(scope, receive, tagged)
         finally:
             route = getattr(served.get("route"), "path", _UNROUTED)
             known = route != _UNROUTED and scope["method"] in _METHODS

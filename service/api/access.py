@@ -136,7 +136,7 @@ class HostCheck:
                 "the Host header names a server that this one is not known as; use its IP address or localhost, or"
                 f" list the name in the setting {environment_name('allowed_hosts')}"
             )
-            await answer_to(error)(scope, receive, send)
+            await answer_to(error, scope["path"])(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -46,7 +46,13 @@ async def index() -> Response:
 @router.get("/v2", summary="Server name and version", response_class=JSONResponse, responses=_MISDIRECTED)
 async def server() -> Response:
     """Name, version and protocol extensions of this server."""
-    return JSONResponse({"name": NAME, "version": program_version(), "extensions": []})
+    return JSONResponse(
+        {
+            "name": NAME,
+            "version": program_version(),
+            "extensions": ["binary_tensor_data", "model_configuration", "model_repository", "statistics"],
+        }
+    )
 
 
 @router.get("/v2/health/live", summary="Is the process alive?", response_class=JSONResponse, responses=_MISDIRECTED)

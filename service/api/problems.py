@@ -1,6 +1,7 @@
 """The one table from errors to HTTP, and how an error looks: RFC 9457 problem documents.
 
     exception --TABLE--> status, type, title --> application/problem+json
+                                             '-> {"error": detail} below /v2, as the inference protocol has it
     anything else -----> 500 without internals (telemetry.RequestContext logs it)
 
 `type` is a relative reference that identifies the kind of problem; `detail` is the error's own sentence.
@@ -9,6 +10,8 @@
 from __future__ import annotations
 
 import http
+import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +27,9 @@ from model_store.errors import InvalidRef, ModelStoreError, RefusedVersion, Stor
 from service import errors
 
 MEDIA_TYPE = "application/problem+json"
+PROTOCOL = "/v2"
+"""Below it the inference protocol says what an error looks like."""
+
 CLIENT_CLOSED_REQUEST = 499
 _LIMIT_SETTINGS = {
     "max_bytes": "CLEARSLICE_MAX_UPLOAD_BYTES",
@@ -56,6 +62,7 @@ TABLE: dict[type[Exception], Kind] = {
     errors.ScopeRequired: Kind(403, "scope-required", "The API key is not meant for this"),
     errors.ForeignOrigin: Kind(403, "foreign-origin", "Web pages of other sites may not do this"),
     errors.MalformedUpload: Kind(400, "malformed-upload", "The request body is malformed"),
+    errors.MalformedInference: Kind(400, "malformed-inference", "The inference request is malformed"),
     errors.NotMultipart: Kind(415, "unsupported-body", "The request body is of an unsupported type"),
     errors.UploadTooLarge: Kind(413, "upload-too-large", "The request body is larger than this service allows"),
     errors.UploadTimeout: Kind(408, "upload-timeout", "The request body came too slowly"),
@@ -85,8 +92,25 @@ def problem(
     return JSONResponse(content, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def internal_error() -> Response:
+def is_protocol(path: str) -> bool:
+    """Whether a path is of the inference protocol, whose clients read `error` of every refusal."""
+    return path == PROTOCOL or path.startswith(f"{PROTOCOL}/")
+
+
+def as_protocol(response: Response) -> Response:
+    """A problem document -> what the inference protocol answers instead."""
+    document = json.loads(bytes(response.body))
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    return JSONResponse({"error": document["detail"]}, status_code=response.status_code, headers=headers)
+
+
+def internal_error(path: str) -> Response:
     """What an unexpected exception becomes; the log line with the same X-Request-ID says more."""
+    answer = _internal_error()
+    return as_protocol(answer) if is_protocol(path) else answer
+
+
+def _internal_error() -> Response:
     return problem(
         500,
         "internal-error",
@@ -103,17 +127,26 @@ def kind_of(error: Exception) -> Kind | None:
 def install(app: FastAPI) -> None:
     """Registers the table's classes, FastAPI's validation errors and the framework's own 404, 405 and such."""
     for base in (ImagingError, ModelStoreError, errors.ServiceError):
-        app.add_exception_handler(base, _expected)
-    app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(HTTPException, _http)
+        app.add_exception_handler(base, _handler(_expected))
+    app.add_exception_handler(RequestValidationError, _handler(_invalid_request))
+    app.add_exception_handler(HTTPException, _handler(_http))
 
 
-async def _expected(_: Request, error: Exception) -> Response:
-    return answer_to(error)
+def answer_to(error: Exception, path: str) -> Response:
+    """What is answered at a path to an expected error, which is logged; any other error is raised again."""
+    answer = _expected(error)
+    return as_protocol(answer) if is_protocol(path) else answer
 
 
-def answer_to(error: Exception) -> Response:
-    """The problem document of an expected error, which is logged; any other error is raised again."""
+def _handler(answer: Callable[[Exception], Response]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handle(request: Request, error: Exception) -> Response:
+        found = answer(error)
+        return as_protocol(found) if is_protocol(request.url.path) else found
+
+    return handle
+
+
+def _expected(error: Exception) -> Response:
     kind = kind_of(error)
     if kind is None:
         raise error
@@ -141,7 +174,7 @@ def _log(kind: Kind, error: Exception) -> None:
         log.error("problem", reason=str(error), findings=getattr(error, "findings", ()))
 
 
-async def _invalid_request(_: Request, error: Exception) -> Response:
+def _invalid_request(error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     fields = {".".join(str(part) for part in item["loc"]): str(item["msg"]) for item in error.errors()}
@@ -150,7 +183,7 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
     return problem(kind.status, kind.slug, kind.title, detail, fields=fields)
 
 
-async def _http(_: Request, error: Exception) -> Response:
+def _http(error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     phrase = http.HTTPStatus(error.status_code).phrase

@@ -212,6 +212,52 @@ METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
     **problems(400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503, 504),
 }
 
+_ERROR: dict[str, Any] = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+
+PROTOCOL_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "As the protocol has it."},
+    "default": {"description": "Refused; `error` says why.", "content": {"application/json": {"schema": _ERROR}}},
+}
+
+_TENSORS: dict[str, Any] = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string"},
+        "inputs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "shape", "datatype"],
+                "properties": {
+                    "name": {"type": "string", "example": "image"},
+                    "shape": {"type": "array", "items": {"type": "integer"}, "example": [1, 2, 2, 1]},
+                    "datatype": {"type": "string", "example": "FP32"},
+                    "data": {"type": "array", "items": {}, "example": [40, 42, 38, 41]},
+                    "parameters": {"type": "object"},
+                },
+            },
+        },
+        "outputs": {"type": "array", "items": {"type": "object"}},
+        "parameters": {"type": "object"},
+    },
+}
+
+INFER: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Inference-Header-Content-Length",
+            "in": "header",
+            "description": "Bytes of the JSON part, where binary tensors follow it.",
+            "schema": {"type": "integer"},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": _TENSORS}, "application/octet-stream": {"schema": _FILE}},
+    },
+}
+
 MODEL_RESPONSES: dict[int | str, dict[str, Any]] = {
     **problems(400, 401, 404, 421, 503),
     # also keeps FastAPI from listing its own validation error, which we never answer

@@ -1,4 +1,4 @@
-"""A multipart body -> its parts, in memory, capped while it is being received.
+"""A request body in memory, capped while it is being received; and a multipart one -> its parts.
 
     Content-Type --> boundary --> chunk by chunk (size, time) --> parts (count, names, sizes) --> Form
     NotMultipart  MalformedUpload  UploadTooLarge UploadTimeout   MalformedUpload
@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
@@ -30,18 +32,27 @@ MAX_FIELD_BYTES = 1024
 
 
 @dataclass(frozen=True)
-class FormLimits:
-    """What one form may cost and hold.
+class BodyLimits:
+    """What one body may cost.
 
     Attributes:
         max_bytes: of the whole body (`CLEARSLICE_MAX_UPLOAD_BYTES`).
         max_seconds: from the first byte to the last (`CLEARSLICE_UPLOAD_TIMEOUT`).
-        files: names of the parts that hold files.
-        texts: names of the parts that hold text.
     """
 
     max_bytes: int
     max_seconds: float
+
+
+@dataclass(frozen=True)
+class FormLimits(BodyLimits):
+    """What one form may cost and hold.
+
+    Attributes:
+        files: names of the parts that hold files.
+        texts: names of the parts that hold text.
+    """
+
     files: frozenset[str]
     texts: frozenset[str]
 
@@ -75,16 +86,32 @@ async def read_form(request: Request, limits: FormLimits) -> Form:
     """
     parts = _Parts(limits)
     parser = _parser(request, parts)
+    try:
+        await receive(request, limits, parser.write)
+    except FormParserError:
+        raise MalformedUpload("the request body does not follow multipart/form-data (RFC 7578)") from None
+    if parser.state != MultipartState.END:
+        raise MalformedUpload("the request body ends before the closing boundary; it was cut off or written wrongly")
+    return parts.form()
+
+
+async def receive(request: Request, limits: BodyLimits, take: Callable[[bytes], object]) -> None:
+    """Receives the whole body and gives `take` each chunk of it.
+
+    Raises:
+        UploadTooLarge, UploadTimeout: past the limits.
+        ClientLeft: the connection closed before the end.
+    """
     if _declared_bytes(request) > limits.max_bytes:
-        raise _too_large(limits)
+        raise too_large(limits)
     received = 0
     try:
         async with asyncio.timeout(limits.max_seconds):
             async for chunk in request.stream():
                 received += len(chunk)
                 if received > limits.max_bytes:
-                    raise _too_large(limits)
-                parser.write(chunk)
+                    raise too_large(limits)
+                take(chunk)
     except TimeoutError:
         raise UploadTimeout(
             f"the request body did not arrive within {limits.max_seconds:g} seconds; the limit is the setting"
@@ -92,11 +119,30 @@ async def read_form(request: Request, limits: FormLimits) -> Form:
         ) from None
     except ClientDisconnect:
         raise ClientLeft("the connection closed before the request body was complete") from None
-    except FormParserError:
-        raise MalformedUpload("the request body does not follow multipart/form-data (RFC 7578)") from None
-    if parser.state != MultipartState.END:
-        raise MalformedUpload("the request body ends before the closing boundary; it was cut off or written wrongly")
-    return parts.form()
+
+
+def unpack(body: bytes, encoding: str, limits: BodyLimits) -> bytes:
+    """The body without its Content-Encoding; what it decompresses to is capped like what arrives.
+
+    Raises:
+        MalformedUpload: another encoding than gzip, deflate and identity, or broken data.
+        UploadTooLarge: it decompresses to more than is allowed.
+    """
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return body
+    if name not in ("gzip", "deflate"):
+        raise MalformedUpload("the Content-Encoding can be gzip or deflate")
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # reads both headers
+    try:
+        plain = inflater.decompress(body, limits.max_bytes + 1)
+    except zlib.error:
+        raise MalformedUpload(f"the body is no {name} data") from None
+    if len(plain) > limits.max_bytes:
+        raise too_large(limits)
+    if not inflater.eof or inflater.unused_data:
+        raise MalformedUpload(f"the {name} data of the body are cut off, or something follows them")
+    return plain
 
 
 def _declared_bytes(request: Request) -> float:
@@ -107,7 +153,8 @@ def _declared_bytes(request: Request) -> float:
     return int(declared) if len(declared) <= _LONGEST_LENGTH else math.inf
 
 
-def _too_large(limits: FormLimits) -> UploadTooLarge:
+def too_large(limits: BodyLimits) -> UploadTooLarge:
+    """The error of a body with more bytes than allowed."""
     setting = environment_name("max_upload_bytes")
     return UploadTooLarge(
         f"the request body has more than the {limits.max_bytes} bytes that the setting {setting} of this server allows",

@@ -80,20 +80,20 @@ def test_a_subclass_gets_the_row_of_its_nearest_parent():
 )
 def test_only_what_is_wrong_on_our_side_is_logged_as_an_error(error, level):
     with capture_logs() as logged:
-        answer_to(error)
+        answer_to(error, "/v1/models")
     (line,) = logged
     assert line["log_level"] == level
     assert ("reason" in line) is (level != "info")
 
 
 def test_headers_of_an_error_reach_the_answer():
-    assert answer_to(service_errors.NotReady("x", retry_after=5)).headers["retry-after"] == "5"
-    assert answer_to(service_errors.KeyRequired("x", challenge="Bearer")).headers["www-authenticate"] == "Bearer"
+    assert answer_to(service_errors.NotReady("x", retry_after=5), "/").headers["retry-after"] == "5"
+    assert answer_to(service_errors.KeyRequired("x", challenge="Bearer"), "/").headers["www-authenticate"] == "Bearer"
 
 
 def test_a_defect_has_no_answer_here():
     with pytest.raises(KeyError):
-        answer_to(KeyError("x"))
+        answer_to(KeyError("x"), "/")
 
 
 @pytest.mark.anyio

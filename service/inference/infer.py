@@ -1,0 +1,155 @@
+"""One inference: a request's tensor through a version, and the answer's body.
+
+    body --codec thread: parse, check--> Frames --engine.restore--> batches --codec thread: check, render--> body
+          MalformedInference UnsuitableImage  TooBusy DeadlinePassed         ModelFailed
+
+    body --codec thread: parse, check--> Frames --engine.restore--> batches --codec thread: check, render--> body
+Other datatypes than FP32 become float32; the answer is FP32 in the shape that came.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.frames import Frames
+from imaging.image import Image, Rescale
+from imaging.limits import FLOAT_BYTES, Limits, check_frames
+from model_store.store import ModelStore, ModelVersion
+from service import pipeline
+from service.engine import Engine, Ran
+from service.errors import MalformedInference
+from service.inference.message import InferRequest, WantedOutput, parse, render
+from service.models import no_such_output
+from service.settings import Settings
+
+INPUT, RESTORED = "image", "restored"
+"""Names of the tensors: those of the SavedModel's signature."""
+
+_UNCHANGED = Rescale(1.0, 0.0)
+_AXES = {2: (0, -1), 3: (-1,), 4: ()}
+"""Number of dimensions -> axes to be added until it is (N, H, W, 1)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """What is answered.
+
+    Attributes:
+        body, headers: as `service.inference.message.render` gives them.
+        version: what restored.
+        precision, device: of the runs.
+        warnings: of the guard.
+        seconds: by step, as of a reconstruction.
+        images: how many.
+    """
+
+    body: bytes
+    headers: dict[str, str]
+    version: ModelVersion
+    precision: str
+    device: str
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+    images: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    request: InferRequest
+    version: ModelVersion
+    frames: Frames
+    shape: tuple[int, ...]
+    outputs: tuple[WantedOutput, ...]
+
+
+async def infer(engine: Engine, ref: str, body: bytes, *, header: str | None, deadline: float) -> Inferred:
+    """Answers one request.
+
+    Args:
+        engine: of the app.
+        ref: of the version.
+        body: whole, decompressed.
+        header: value of the header that says where its binary data begin, if there is one.
+        deadline: in `time.monotonic()` seconds; the request's own timeout may be earlier.
+
+    Raises:
+        ImagingError, ModelStoreError, ServiceError: as the steps say.
+    """
+    begin = time.monotonic()
+    asked = await engine.codecs.run(deadline, _ask, engine.store, engine.settings, ref, body, header)
+    del body
+    if asked.request.timeout is not None:
+        deadline = min(deadline, begin + asked.request.timeout)
+    decoded = time.monotonic()
+    names = tuple(dict.fromkeys([RESTORED, *(output.name for output in asked.outputs)]))
+    ran = await engine.restore(asked.version, asked.frames, names, deadline=deadline)
+    rendering = time.monotonic()
+    answer, headers, warnings = await engine.codecs.run(deadline, _answer, asked, names, ran)
+    seconds = {
+        "decode": decoded - begin,
+        "queue": rendering - decoded - ran.infer_seconds,
+        "infer": ran.infer_seconds,
+        "encode": time.monotonic() - rendering,
+    }
+    engine.observe(asked.version.ref, "tensor", "tensor", seconds, warned=bool(warnings))
+    return Inferred(answer, headers, asked.version, ran.precision, ran.device, warnings, seconds, len(asked.frames))
+
+
+def _ask(store: ModelStore, settings: Settings, ref: str, body: bytes, header: str | None) -> _Asked:
+    version = store.resolve(ref)
+    request = parse(body, header)
+    if set(request.inputs) != {INPUT}:
+        names = ", ".join(repr(name[:64]) for name in request.inputs)
+        raise MalformedInference(f"a model has the one input {INPUT!r}, and the request has {names}")
+    given = (RESTORED, *version.manifest.spread_outputs)
+    outputs = request.outputs or tuple(WantedOutput(name, request.binary) for name in given)
+    missing = [output.name[:64] for output in outputs if output.name not in given]
+    if missing:
+        raise no_such_output(store, version, missing)
+    if len({output.name for output in outputs}) < len(outputs):
+        raise MalformedInference("an output is asked for twice")
+    tensor = request.inputs[INPUT]
+    return _Asked(request, version, _frames(tensor, version, settings.limits()), tensor.shape, outputs)
+
+
+def _frames(tensor: NDArray[np.generic], version: ModelVersion, limits: Limits) -> Frames:
+    if tensor.ndim not in _AXES:
+        raise MalformedInference(f"input {INPUT!r} must be (N, H, W, 1), (N, H, W) or (H, W), not {list(tensor.shape)}")
+    batch = np.expand_dims(tensor, _AXES[tensor.ndim])
+    if batch.shape[3] != 1 or batch.size == 0:
+        raise MalformedInference(f"input {INPUT!r} of the shape {list(tensor.shape)} holds no grayscale image")
+    count, height, width, _ = batch.shape
+    check_frames(count, height, width, itemsize=FLOAT_BYTES, limits=limits)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused by Image
+        images = batch.astype(np.float32)
+    return Frames(
+        tuple(
+            Image(pixels=pixels, unit=version.manifest.unit, stored=pixels, rescale=_UNCHANGED, format="npy")
+            for pixels in images[..., 0]
+        )
+    )
+
+
+def _answer(asked: _Asked, names: tuple[str, ...], ran: Ran) -> tuple[bytes, dict[str, str], tuple[str, ...]]:
+    version, frames = asked.version, asked.frames
+    answers = [
+        pipeline.checked_outputs(batch, image, version.ref, names)
+        for batch, image in zip(ran.batches, frames, strict=True)
+    ]
+    warnings = pipeline.warnings_of(frames, [answer[RESTORED] for answer in answers], version)
+    document = {
+        "model_name": version.name,
+        "model_version": str(version.version),
+        **({"id": asked.request.id} if asked.request.id else {}),
+        "parameters": {"precision": ran.precision, "device": ran.device, "warning": "; ".join(warnings)},
+    }
+    tensors = {
+        output.name: np.stack([answer[output.name] for answer in answers]).reshape(asked.shape)
+        for output in asked.outputs
+    }
+    body, headers = render(document, tensors, {output.name: output.binary for output in asked.outputs})
+    return body, headers, warnings
