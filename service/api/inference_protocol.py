@@ -35,6 +35,9 @@ router = APIRouter(tags=["inference protocol"], responses=schemas.PROTOCOL_RESPO
 
 PLATFORM = "tensorflow_savedmodel"
 _FREE = [-1, -1, -1, 1]
+_VERSIONED: dict[str, Any] = {
+    "parameters": [{"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}]
+}
 _READ, _SEND, _ADMIN = ([requires(scope)] for scope in (Scope.READ, Scope.RECONSTRUCT, Scope.ADMIN))
 
 
@@ -48,11 +51,16 @@ async def all_statistics(request: Request) -> Response:
 
 
 @router.get("/v2/models/{name}", summary="Metadata of a model", dependencies=_READ)
-@router.get("/v2/models/{name}/versions/{version}", summary="Metadata of a version", dependencies=_READ)
-async def metadata(request: Request, name: str, version: str = "") -> Response:
+@router.get(
+    "/v2/models/{name}/versions/{version}",
+    summary="Metadata of a version",
+    dependencies=_READ,
+    openapi_extra=_VERSIONED,
+)
+async def metadata(request: Request, name: str) -> Response:
     """Inputs, outputs and versions."""
     engine = engine_of(request)
-    found = await _resolve(engine, name, version)
+    found = await _resolve(engine, name, _version(request))
     return JSONResponse(
         {
             "name": found.name,
@@ -65,10 +73,15 @@ async def metadata(request: Request, name: str, version: str = "") -> Response:
 
 
 @router.get("/v2/models/{name}/config", summary="Configuration of a model", dependencies=_READ)
-@router.get("/v2/models/{name}/versions/{version}/config", summary="Configuration of a version", dependencies=_READ)
-async def config(request: Request, name: str, version: str = "") -> Response:
+@router.get(
+    "/v2/models/{name}/versions/{version}/config",
+    summary="Configuration of a version",
+    dependencies=_READ,
+    openapi_extra=_VERSIONED,
+)
+async def config(request: Request, name: str) -> Response:
     """The same in the words of Triton's model configuration."""
-    found = await _resolve(engine_of(request), name, version)
+    found = await _resolve(engine_of(request), name, _version(request))
 
     def described(tensor: str) -> dict[str, Any]:
         return {"name": tensor, "data_type": "TYPE_FP32", "dims": _FREE}
@@ -86,20 +99,30 @@ async def config(request: Request, name: str, version: str = "") -> Response:
 
 
 @router.get("/v2/models/{name}/stats", summary="Statistics of a model", dependencies=_READ)
-@router.get("/v2/models/{name}/versions/{version}/stats", summary="Statistics of a version", dependencies=_READ)
-async def statistics(request: Request, name: str, version: str = "") -> Response:
+@router.get(
+    "/v2/models/{name}/versions/{version}/stats",
+    summary="Statistics of a version",
+    dependencies=_READ,
+    openapi_extra=_VERSIONED,
+)
+async def statistics(request: Request, name: str) -> Response:
     """How many inferences since the start, and how long each part took."""
     engine = engine_of(request)
-    found = await _resolve(engine, name, version)
-    return _statistics(request, [(name, found.version)] if version else await _versions(engine, name))
+    found = await _resolve(engine, name, _version(request))
+    return _statistics(request, [(name, found.version)] if _version(request) else await _versions(engine, name))
 
 
 @router.get("/v2/models/{name}/ready", summary="Can a model be used?", dependencies=_READ)
-@router.get("/v2/models/{name}/versions/{version}/ready", summary="Can a version be used?", dependencies=_READ)
-async def ready(request: Request, name: str, version: str = "") -> Response:
+@router.get(
+    "/v2/models/{name}/versions/{version}/ready",
+    summary="Can a version be used?",
+    dependencies=_READ,
+    openapi_extra=_VERSIONED,
+)
+async def ready(request: Request, name: str) -> Response:
     """200 when an inference would be answered: the first of a version that is not in memory waits for it."""
     engine = engine_of(request)
-    found = await _resolve(engine, name, version)
+    found = await _resolve(engine, name, _version(request))
     is_ready, reason = engine.readiness()
     reason = engine.versions.refused().get(found.ref, reason)
     if not is_ready or reason:
@@ -111,10 +134,10 @@ async def ready(request: Request, name: str, version: str = "") -> Response:
 @router.post(
     "/v2/models/{name}/versions/{version}/infer",
     summary="Restore a tensor with a version",
-    openapi_extra=schemas.INFER,
+    openapi_extra={**schemas.INFER, "parameters": [*schemas.INFER["parameters"], *_VERSIONED["parameters"]]},
     dependencies=_SEND,
 )
-async def run(request: Request, name: str, version: str = "") -> Response:
+async def run(request: Request, name: str) -> Response:
     """Restores images, (N, H, W, 1) in the model's unit, each by itself.
 
     The tensor comes as binary data behind the JSON part, or as numbers in it. FP32 is answered, in the shape that came:
@@ -128,7 +151,7 @@ async def run(request: Request, name: str, version: str = "") -> Response:
         limits = BodyLimits(engine.settings.max_upload_bytes, engine.settings.upload_timeout)
         await receive(request, limits, body.extend)
         begin = time.monotonic()
-        found = await _resolve(engine, name, version)
+        found = await _resolve(engine, name, _version(request))
         encoding = request.headers.get("content-encoding", "")
         plain = await engine.codecs.run(begin + timeout, unpack, bytes(body), encoding, limits)
         del body
@@ -185,6 +208,11 @@ async def unload(request: Request, name: str) -> Response:
     engine = engine_of(request)
     await _resolve(engine, name, "")
     return JSONResponse({"name": name, "unloaded": engine.versions.unload(name)})
+
+
+def _version(request: Request) -> str:
+    """Of the path; empty where it names none. No parameter of the handlers, which FastAPI would read from the query."""
+    return str(request.path_params.get("version", ""))
 
 
 async def _resolve(engine: Engine, name: str, version: str) -> ModelVersion:
