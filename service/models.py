@@ -148,13 +148,18 @@ class LoadedVersions:
         """Ref -> reason of every version that was tried and refused since the start."""
         return dict(self._refused)
 
-    def unload(self, name: str) -> list[str]:
-        """Forgets the loaded versions of a model; one in use is freed when its last request is done.
+    def unload(self, name: str, version: int | None = None) -> list[str]:
+        """Forgets a loaded version of a model, or all; one in use is freed when its last request is done.
 
         Returns:
             The refs, perhaps none.
         """
-        refs = [ref for ref, entry in self._entries.items() if parse_ref(ref).name == name and entry.loading.done()]
+        of_name = {ref: parse_ref(ref) for ref in self._entries if parse_ref(ref).name == name}
+        refs = [
+            ref
+            for ref, parsed in of_name.items()
+            if version in (None, parsed.version) and self._entries[ref].loading.done()
+        ]
         for ref in refs:
             del self._entries[ref]
             structlog.get_logger("clearslice").info("unloaded", model=ref)

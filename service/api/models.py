@@ -1,48 +1,102 @@
-"""GET /v1/models and below: what the store holds, what it says of itself, and what of it is in memory.
+"""/v1/models and below: what the store holds, what it says of itself, what of it is in memory; and changes to both.
 
-ModelStore (files) + LoadedVersions (memory) --> JSON        InvalidRef 400, UnknownModel 404
+ModelStore (files) + LoadedVersions (memory) --> JSON        InvalidRef 400, UnknownModel 404, StoreConflict 409
 
-Reading needs a key of any scope: manifests tell what a site trained its own models on.
+Reading needs a key of any scope: manifests tell what a site trained its own models on. Changing needs the scope admin.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from model_store.errors import ModelStoreError, RefusedVersion
 from model_store.refs import check_name
 from service.api import schemas
 from service.api.access import requires
-from service.api.uploaded import engine_of
+from service.api.uploaded import engine_of, read_json
 from service.codecs import NO_DEADLINE
 from service.engine import Engine
 from service.keys import Scope
 
-router = APIRouter(tags=["models"], responses=schemas.MODEL_RESPONSES, dependencies=[requires(Scope.READ)])
+router = APIRouter(tags=["models"], responses=schemas.MODEL_RESPONSES)
+
+_READ, _ADMIN = [requires(Scope.READ)], [requires(Scope.ADMIN)]
 
 
-@router.get("/v1/models", summary="All models", response_class=JSONResponse)
+@router.get("/v1/models", summary="All models", response_class=JSONResponse, dependencies=_READ)
 async def models(request: Request) -> Response:
     """Every model with its versions and labels, and the ref that is used when a request names none."""
     engine = engine_of(request)
     return JSONResponse(await engine.codecs.run(NO_DEADLINE, _all, engine, _Memory(engine)))
 
 
-@router.get("/v1/models/{name}", summary="One model", response_class=JSONResponse)
+@router.get("/v1/models/{name}", summary="One model", response_class=JSONResponse, dependencies=_READ)
 async def model(request: Request, name: str) -> Response:
     """The versions of one model, each with its state, unit, summary and scores."""
     engine = engine_of(request)
     return JSONResponse(await engine.codecs.run(NO_DEADLINE, _model, engine, name, _Memory(engine)))
 
 
-@router.get("/v1/models/{name}/versions/{version}", summary="One version", response_class=JSONResponse)
+@router.get(
+    "/v1/models/{name}/versions/{version}", summary="One version", response_class=JSONResponse, dependencies=_READ
+)
 async def version(request: Request, name: str, version: str) -> Response:
     """The whole manifest of a version, named by number or label: training data, scores, hashes; and its state."""
     engine = engine_of(request)
     return JSONResponse(await engine.codecs.run(NO_DEADLINE, _version, engine, name, version, _Memory(engine)))
+
+
+class Promotion(BaseModel):
+    """What a label is to point at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Annotated[int, Field(ge=1, le=999_999_999)]
+
+
+@router.post(
+    "/v1/models/{name}/labels/{label}",
+    summary="Point a label at a version",
+    openapi_extra={"requestBody": schemas.json_body(Promotion)},
+    dependencies=_ADMIN,
+)
+async def promote(request: Request, name: str, label: str) -> Response:
+    """From the next request on the label means that version; requests in progress keep theirs."""
+    engine = engine_of(request)
+    promotion = await read_json(request, Promotion)
+    await engine.codecs.run(NO_DEADLINE, engine.store.promote, name, label, promotion.version)
+    return JSONResponse({"name": name, "labels": await engine.codecs.run(NO_DEADLINE, engine.store.labels, name)})
+
+
+@router.delete("/v1/models/{name}/labels/{label}", summary="Take a label away", dependencies=_ADMIN)
+async def remove_label(request: Request, name: str, label: str) -> Response:
+    """Without `stable` a bare name means the highest version."""
+    engine = engine_of(request)
+    await engine.codecs.run(NO_DEADLINE, engine.store.remove_label, check_name(name), label)
+    return JSONResponse({"name": name, "labels": await engine.codecs.run(NO_DEADLINE, engine.store.labels, name)})
+
+
+@router.post("/v1/models/{name}/versions/{version}/load", summary="Load a version", dependencies=_ADMIN)
+async def load(request: Request, name: str, version: str) -> Response:
+    """Loads, proves and warms a version, so that no request waits for it; answers when that is done."""
+    engine = engine_of(request)
+    found = await engine.codecs.run(NO_DEADLINE, engine.store.resolve, f"{check_name(name)}@{version}")
+    async with engine.versions.lease(found, deadline=time.monotonic() + engine.settings.request_timeout):
+        return JSONResponse({"ref": found.ref, **_Memory(engine).state(found.ref)})
+
+
+@router.post("/v1/models/{name}/versions/{version}/unload", summary="Unload a version", dependencies=_ADMIN)
+async def unload(request: Request, name: str, version: str) -> Response:
+    """Frees its memory, while it is in use when its last request is done. The next request loads it again."""
+    engine = engine_of(request)
+    found = await engine.codecs.run(NO_DEADLINE, engine.store.resolve, f"{check_name(name)}@{version}")
+    engine.versions.unload(found.name, found.version)
+    return JSONResponse({"ref": found.ref, **_Memory(engine).state(found.ref)})
 
 
 class _Memory:

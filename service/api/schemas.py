@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from service.api.fields import MAX_COMPARED
 from service.api.negotiation import ALL_TYPES
 from service.api.problems import MEDIA_TYPE, TABLE
@@ -42,6 +44,11 @@ _METRICS: dict[str, Any] = {
 def _form(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     schema = {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+def json_body(kind: type[BaseModel]) -> dict[str, Any]:
+    """A JSON body that this program reads itself."""
+    return {"required": True, "content": {"application/json": {"schema": kind.model_json_schema()}}}
 
 
 RECONSTRUCTION_BODY = _form(

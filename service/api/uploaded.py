@@ -12,13 +12,18 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from service.api.uploads import FormLimits
+from service.api.uploads import BodyLimits, FormLimits, receive
 from service.engine import Engine
-from service.errors import ClientLeft
+from service.errors import ClientLeft, InvalidField
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+MAX_JSON_BYTES = 4096
+"""Of a body that says what to change."""
 
 FILES = frozenset({"image", "reference"})
 
@@ -40,6 +45,23 @@ def form_limits(engine: Engine, texts: frozenset[str]) -> FormLimits:
     return FormLimits(
         max_bytes=settings.max_upload_bytes, max_seconds=settings.upload_timeout, files=FILES, texts=texts
     )
+
+
+async def read_json(request: Request, kind: type[M]) -> M:
+    """A small JSON body, which FastAPI would read whole, however large, before it asks for a key.
+
+    Raises:
+        InvalidField: it is no such object; the message names what is wrong.
+        UploadTooLarge, UploadTimeout, ClientLeft: as `service.api.uploads.receive`.
+    """
+    body = bytearray()
+    limits = BodyLimits(MAX_JSON_BYTES, engine_of(request).settings.upload_timeout)
+    await receive(request, limits, body.extend)
+    try:
+        return kind.model_validate_json(bytes(body))
+    except ValidationError as error:
+        found = {".".join(map(str, item["loc"])) or "body": str(item["msg"]) for item in error.errors()}
+        raise InvalidField("; ".join(f"{name}: {wrong}" for name, wrong in found.items()), fields=found) from None
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
