@@ -122,7 +122,8 @@ def test_every_answer_is_announced(guarded, valid_files, label, mode):
 
     one()
     if mode is GenerationMode.POSITIVE:
-        assert 200 in seen, seen
+        best = 409 if "{label}" in operation.path else 200  # this server may not write files, and so no labels
+        assert best in seen, seen
 
 
 def test_the_server_still_works(guarded):
