@@ -86,9 +86,10 @@ TRAIN = .venv/bin/clearslice train
 pictures: $(DEVELOPMENT)  ## draw the README's pictures from a phantom and the shipped model
 	.venv/bin/python docs/pictures.py
 
-docs: $(DEVELOPMENT)  ## write the pages that follow from the code: settings, third parties
+docs: $(DEVELOPMENT)  ## write the pages that follow from the code and the store: settings, third parties, the shelf
 	.venv/bin/python docs/settings.py
 	.venv/bin/python docs/third_party.py
+	.venv/bin/python docs/shelf.py
 
 image:  ## build the container image (EXTRA=gpu, CONTAINER=podman)
 	$(IMAGE_TOOL) build $(IMAGE) --build-arg EXTRA=$(EXTRA) --build-arg REVISION="$$(git describe --always --dirty --abbrev=40 --exclude='*')" \
