@@ -18,9 +18,9 @@ PAGE = Path(__file__).with_name("shelf.md")
 
 HEAD = """# The shelf
 
-The models that ship, each trained with another loss under the same budget; `make models` makes them again. The card of each,
-behind its name, has the data, the filters it was held against, and where it fails. All are for research, and none is a
-medical device. `make docs` writes this page from their manifests.
+The models that ship, each trained with another loss under the same budget; `make models` makes them again. The card of
+each, behind its name, has the data, the filters it was held against, and where it fails. All are for research, and none
+is a medical device. `make docs` writes this page from their manifests.
 
 """
 
