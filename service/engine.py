@@ -22,10 +22,11 @@ from typing import Any, Literal
 import structlog
 
 from imaging.frames import Frames
-from imaging.image import Format, Rescale, Unit
+from imaging.image import Rescale, Unit
 from model_store.errors import ModelStoreError
 from model_store.store import ModelStore, ModelVersion
 from service import pipeline
+from service.answer import Answer
 from service.codecs import NO_DEADLINE, Codecs
 from service.errors import NotReady, ServiceError, TooBusy
 from service.executor import Executor, Restored, Restores
@@ -33,9 +34,9 @@ from service.intake import decode_pair
 from service.models import Load, LoadedVersions, restores
 from service.scores import score_frames
 from service.settings import Settings
-from service.task import Task, finish, prepare
+from service.task import Prepared, Task, finish, prepare, prepare_several
 from service.telemetry import Instruments, log_defect
-from service.tiling import Mosaic, Tile, seen
+from service.tiling import Mosaic, Tile
 
 START_RETRY_SECONDS = 5
 DRAIN_RETRY_SECONDS = 10
@@ -44,36 +45,6 @@ DRAIN_RETRY_SECONDS = 10
 MIN_RETRY_SECONDS = 1
 PRELOAD_SECONDS = 3600.0
 """Deadline of loading at the start: generous, since a slow disk is no reason to give up."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A reconstruction with all that the answer tells about it.
-
-    Attributes:
-        native: the format that the image came in.
-        frames: how many images the file holds.
-        shape: (H, W) of each.
-        seconds: by step: decode, queue, infer, encode.
-        others: further output -> its file.
-        warnings: what the guard found, in sentences.
-        chosen: why `auto` chose this version; empty where the client chose.
-    """
-
-    encoded: pipeline.Encoded
-    others: dict[str, pipeline.Encoded]
-    warnings: tuple[str, ...]
-    chosen: str
-    native: Format
-    frames: int
-    shape: tuple[int, int]
-    unit: Unit
-    version: ModelVersion
-    precision: str
-    device: str
-    strength: float
-    scores: list[dict[str, Any]] | None
-    seconds: dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,19 +157,36 @@ class Engine:
         finally:
             self._in_progress -= 1
 
-    async def reconstruct(self, task: Task, *, deadline: float, admitted: bool = False) -> Answer:
+    async def reconstruct(self, task: Task, *, deadline: float) -> Answer:
         """Runs one task.
 
         Args:
             task: what to do.
             deadline: until when, in `time.monotonic()` seconds.
-            admitted: an earlier task of the same request found a place in the queue, and so this one waits in any case.
 
         Raises:
             ImagingError, ModelStoreError, ServiceError: as the steps say.
         """
         begin = time.monotonic()
         prepared = await self.codecs.run(deadline, prepare, task, self.store, self.settings)
+        return await self._reconstruct(task, prepared, begin, deadline=deadline)
+
+    async def compare(self, task: Task, refs: Sequence[str], *, deadline: float) -> list[Answer]:
+        """Runs one task with several models, each once, on images that are decoded once; arguments as `reconstruct`.
+
+        A model after the first waits for its turn in any case, since what the others did would be lost.
+        """
+        begin = time.monotonic()
+        several = await self.codecs.run(deadline, prepare_several, task, refs, self.store, self.settings)
+        answers: list[Answer] = []
+        for prepared in several:
+            answers.append(await self._reconstruct(task, prepared, begin, deadline=deadline, admitted=bool(answers)))
+            begin = time.monotonic()
+        return answers
+
+    async def _reconstruct(
+        self, task: Task, prepared: Prepared, begin: float, *, deadline: float, admitted: bool = False
+    ) -> Answer:
         version, frames = prepared.version, prepared.frames
         wanted = task.choose_format(frames.format, len(frames))
         decoded = time.monotonic()
@@ -269,15 +257,18 @@ class Engine:
     async def _restore(
         self, restore: Restores, batch: pipeline.Pixels, tiles: Sequence[Tile], *, deadline: float, admitted: bool
     ) -> Restored:
-        """One image, tile by tile: others have their turn between them."""
+        """One image, tile by tile: others have their turn between them. Tiles are cut out and put together on the
+        device's thread, since the event loop has better to do."""
         if len(tiles) == 1:
             return await self._executor.restore(restore, batch, deadline=deadline, admitted=admitted)
         mosaic, seconds = Mosaic((batch.shape[1], batch.shape[2])), 0.0
         for tile in tiles:
             part = await self._executor.restore(
-                restore, seen(batch, tile), deadline=deadline, admitted=admitted or tile is not tiles[0]
+                functools.partial(mosaic.fill, restore, tile),
+                batch,
+                deadline=deadline,
+                admitted=admitted or tile is not tiles[0],
             )
-            mosaic.put(tile, part.batch)
             seconds += part.infer_seconds
         return Restored(mosaic.whole(), seconds)
 

@@ -76,7 +76,7 @@ class UploadTooLarge(ServiceError):
     """The request body has more bytes than the settings allow.
 
     Attributes:
-        setting: the environment variable that holds the limit.
+        setting: the environment variable that holds the limit, or empty.
     """
 
     def __init__(self, message: str, *, setting: str) -> None:

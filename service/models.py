@@ -149,17 +149,13 @@ class LoadedVersions:
         return dict(self._refused)
 
     def unload(self, name: str, version: int | None = None) -> list[str]:
-        """Forgets a loaded version of a model, or all; one in use is freed when its last request is done.
+        """Forgets a version of a model, or all; one in use, or still loading, goes when its last request is done.
 
         Returns:
             The refs, perhaps none.
         """
         of_name = {ref: parse_ref(ref) for ref in self._entries if parse_ref(ref).name == name}
-        refs = [
-            ref
-            for ref, parsed in of_name.items()
-            if version in (None, parsed.version) and self._entries[ref].loading.done()
-        ]
+        refs = [ref for ref, parsed in of_name.items() if version in (None, parsed.version)]
         for ref in refs:
             del self._entries[ref]
             structlog.get_logger("clearslice").info("unloaded", model=ref)
@@ -178,8 +174,8 @@ class LoadedVersions:
             self._make_room()
             loop = asyncio.get_running_loop()
             future = loop.run_in_executor(self._thread, self._load_and_warm, version)
-            self._entries[ref] = _Entry(future)
-            future.add_done_callback(lambda done: self._settle(ref, done))
+            self._entries[ref] = entry = _Entry(future)
+            future.add_done_callback(lambda done: self._settle(ref, entry, done))
         return self._entries[ref]
 
     def _make_room(self) -> None:
@@ -199,10 +195,10 @@ class LoadedVersions:
             del self._entries[oldest]
             structlog.get_logger("clearslice").info("evicted", model=oldest)
 
-    def _settle(self, ref: str, done: asyncio.Future[Restorer]) -> None:
+    def _settle(self, ref: str, entry: _Entry, done: asyncio.Future[Restorer]) -> None:
         error = None if done.cancelled() else done.exception()
-        if done.cancelled() or error is not None:
-            self._entries.pop(ref, None)
+        if (done.cancelled() or error is not None) and self._entries.get(ref) is entry:
+            del self._entries[ref]
         if isinstance(error, RefusedVersion):
             self._refused[ref] = str(error)
             structlog.get_logger("clearslice").error("refused", model=ref, reason=str(error))

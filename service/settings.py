@@ -126,13 +126,13 @@ class Settings(BaseSettings):
     )
     max_pixels: Annotated[int, Field(ge=1)] = Field(
         default=2048 * 2048,
-        description="Rows x columns of one image. It and its answer are in memory as float32: 8 bytes a pixel,"
-        " and beside them `tile_pixels`.",
+        description="Rows x columns of one image. Several copies of it are in memory while it is decoded, restored and"
+        " encoded, beside what a run of the model needs (`tile_pixels`).",
     )
     tile_pixels: Annotated[int, Field(ge=512 * 512)] = Field(
         default=2048 * 2048,
-        description="Larger images are restored in tiles of about so many pixels, without seams. A U-Net holds about"
-        " 1 kB for each while it runs: 4 GB here.",
+        description="Larger images, which `max_pixels` must allow, are restored in tiles of about so many pixels,"
+        " without seams. A U-Net holds about 1 kB for each while it runs: 4 GB here.",
     )
     max_frames: Annotated[int, Field(ge=1)] = Field(
         default=64,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,8 @@ from model_store.evidence import AUTO
 from model_store.manifest import Manifest
 from model_store.store import ModelStore, ModelVersion
 from service import auto, pipeline
-from service.intake import take_in
+from service.errors import UnitMismatch
+from service.intake import check_unit, take_in
 from service.models import names_taking, no_such_output
 from service.scores import score_frames
 from service.settings import Settings
@@ -89,6 +90,35 @@ def prepare(task: Task, store: ModelStore, settings: Settings) -> Prepared:
     _check_outputs(task, version, store)
     frames, reference = _decode(task, version.manifest, store, settings)
     return Prepared(version, "", frames, reference)
+
+
+def prepare_several(task: Task, refs: Sequence[str], store: ModelStore, settings: Settings) -> list[Prepared]:
+    """The same images for several versions, each once, in the order of `refs`: all is found out before any runs.
+
+    Args:
+        task: its model does not count.
+        refs: model refs; `auto` may be among them.
+        store, settings: of the app.
+
+    Raises:
+        UnitMismatch: the versions take images in different units.
+        ModelStoreError, ImagingError, DerivationRefused: as `prepare`.
+    """
+    named = {ref: store.resolve(ref) for ref in refs if ref != AUTO}
+    units = {version.manifest.unit: version.ref for version in named.values()}
+    if len(units) > 1:
+        both = " and ".join(f"{ref} {unit}" for unit, ref in units.items())
+        raise UnitMismatch(f"one image cannot go through all of these models: {both} images are taken")
+    first = prepare(replace(task, model=refs[0]), store, settings)
+    found = {first.version.ref: first}
+    for ref in refs[1:]:
+        if ref == AUTO:
+            chosen = auto.choose_for(store, first.frames.unit, [image.pixels for image in first.frames])
+            found.setdefault(chosen.version.ref, replace(first, version=chosen.version, chosen=chosen.reason))
+        else:
+            check_unit(first.frames, named[ref].manifest, models_taking=functools.partial(names_taking, store))
+            found.setdefault(named[ref].ref, replace(first, version=named[ref], chosen=""))
+    return list(found.values())
 
 
 def finish(

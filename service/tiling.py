@@ -66,11 +66,6 @@ def split(shape: tuple[int, int], *, tile_pixels: int, receptive_field: int, siz
     return [_tile(row, column) for row in rows for column in columns]
 
 
-def seen(batch: Batch, tile: Tile) -> Batch:
-    """(1, h, w, 1), what the model is to see of an image (1, H, W, 1)."""
-    return np.ascontiguousarray(batch[:, *tile.source])
-
-
 class Mosaic:
     """The answer to a whole image, put together from those to its tiles.
 
@@ -82,18 +77,23 @@ class Mosaic:
         self._shape = shape
         self._whole: Batch | None = None
 
-    def put(self, tile: Tile, answer: Batch) -> None:
-        """The answer (1, h, w, C) to what was `seen` of a tile.
+    def fill(self, restore: Callable[[Batch], Batch], tile: Tile, batch: Batch) -> Batch:
+        """Restores one tile of an image, (1, H, W, 1), and puts it into its place.
+
+        Returns:
+            The answer to that tile.
 
         Raises:
             ModelFailed: it has another size than what was seen.
         """
+        answer = restore(np.ascontiguousarray(batch[:, *tile.source]))
         height, width = (part.stop - part.start for part in tile.source)
         if answer.ndim != 4 or answer.shape[:3] != (1, height, width):  # noqa: PLR2004 - N, H, W, C
             raise ModelFailed(f"the model answered {height} x {width} pixels with {answer.shape}; nothing is delivered")
         if self._whole is None:
             self._whole = np.empty((1, *self._shape, answer.shape[3]), answer.dtype)
         self._whole[:, *tile.target] = answer[:, *tile.inner]
+        return answer
 
     def whole(self) -> Batch:
         """(1, H, W, C), after all tiles were put in."""
@@ -105,13 +105,13 @@ def restore_tiles(restore: Callable[[Batch], Batch], batch: Batch, tiles: Sequen
     """(1, H, W, 1) -> (1, H, W, C), tile by tile; where there is one, the restorer gets the batch itself.
 
     Raises:
-        ModelFailed: as `Mosaic.put`.
+        ModelFailed: as `Mosaic.fill`.
     """
     if len(tiles) == 1:
         return restore(batch)
     mosaic = Mosaic((batch.shape[1], batch.shape[2]))
     for tile in tiles:
-        mosaic.put(tile, restore(seen(batch, tile)))
+        mosaic.fill(restore, tile, batch)
     return mosaic.whole()
 
 

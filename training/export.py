@@ -77,8 +77,8 @@ def export(
         run: folder of a run with all its epochs done.
         store: with a writable layer.
         rows: the evaluation, for the manifest and the card.
-        credits_by_series: a series' name, or a pattern such as `dead-leaves-*` -> credit; the first that fits counts,
-            and a series without one is listed as "not stated".
+        credits_by_series: a series' name, or a pattern such as `dead-leaves-*` -> credit; names go before patterns, and
+            a series without either is listed as "not stated".
 
     Raises:
         IncompatibleRun: no run there, unfinished, or Keras is not on its TensorFlow backend.
@@ -191,7 +191,9 @@ def _draft(
 
 
 def _credit(series: str, credits_by_series: Mapping[str, Credit]) -> Credit:
-    fitting = (credit for name, credit in credits_by_series.items() if fnmatchcase(series, name))
+    if series in credits_by_series:
+        return credits_by_series[series]
+    fitting = (credit for pattern, credit in credits_by_series.items() if fnmatchcase(series, pattern))
     return next(fitting, Credit("not stated", "not stated"))
 
 

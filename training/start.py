@@ -40,7 +40,7 @@ DATA = "data.json"
 Weights: TypeAlias = dict[str, NDArray[np.float32]]
 """Path of a variable, such as `down0/kernel` -> its values."""
 
-_CHECKPOINT, _SETTINGS = "checkpoint.weights.h5", "settings.json"
+_CHECKPOINT, _SETTINGS, _HISTORY = "checkpoint.weights.h5", "settings.json", "history.json"
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,11 @@ def _read(of: str, domain: Domain) -> _Found:
         if not (folder / _CHECKPOINT).is_file():
             raise UnusableStart(f"{of} is a run without a finished epoch; let `clearslice train` finish one")
         plain = json.loads((folder / _SETTINGS).read_text())
+        done = len(json.loads((folder / _HISTORY).read_text()))
+        if done < plain["epochs"]:
+            raise UnusableStart(
+                f"{of} has finished {done} of {plain['epochs']} epochs; let `clearslice train` finish it first"
+            )
         weights, network = _of_model(of, domain, plain, lambda model: model.load_weights(folder / _CHECKPOINT))
         return _Found(weights, network, seen_series(folder), _trained(plain))
     try:

@@ -48,7 +48,7 @@ def evidence(
     from training.errors import NoTrainingData, TrainingError
 
     with expected_errors(TrainingError, ImagingError, ModelStoreError, OSError):
-        from training.data.datasets import check_unseen
+        from training.data.datasets import check_roles, check_unseen
         from training.data.sources import series_of_role
         from training.degradations import prepare_degradation
         from training.evaluation.evidence import (
@@ -90,6 +90,10 @@ def evidence(
                 domain = versions[0].manifest.domain
                 place = data if domain == "ct" else None
                 report = series_of_role(domain, place, "report", cache, progress=advance, notice=ERRORS.print)
+                check_roles({"tune": tune[unit], "report": report})
+                for version in versions:
+                    seen = [each.model_dump() for each in version.manifest.training_data]
+                    check_unseen(report, seen, version.ref)
                 degradations = evidence_degradations(unit)
                 for each in degradations if report else ():
                     prepare_degradation(each, report, progress=advance)

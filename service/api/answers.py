@@ -16,8 +16,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from service.answer import Answer
 from service.api.negotiation import ENVELOPES, Envelope
-from service.engine import Answer
 from service.pipeline import Encoded
 from service.scores import compact
 

@@ -1,12 +1,11 @@
 """POST /v1/comparisons: one file through several models, side by side.
 
-multipart form --> a Task for each model --engine, one after the other--> Answers --> JSON, or JSON and files
+multipart form --> Task, model refs --engine, one model after the other--> Answers --> JSON, or JSON and files
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -19,7 +18,6 @@ from service.api.negotiation import choose, parse_accept
 from service.api.uploaded import engine_of, form_limits, request_id_of, while_connected
 from service.api.uploads import read_form
 from service.codecs import NO_DEADLINE
-from service.engine import Answer, Engine
 from service.keys import Scope
 from service.scores import METRICS
 from service.task import Task
@@ -69,16 +67,9 @@ async def compare(request: Request) -> Response:
             choose_format=lambda native, frames: choose(ranges, native, frames, outputs=SEVERAL).format,
         )
         del form
-        answers = await while_connected(request, _each(engine, task, fields.models, deadline))
+        answers = await while_connected(request, engine.compare(task, fields.models, deadline=deadline))
         first = answers[0]
         envelope = choose(ranges, first.native, first.frames, outputs=SEVERAL).envelope
         return await engine.codecs.run(
             NO_DEADLINE, respond_comparison, answers, envelope, request_id=request_id_of(request)
         )
-
-
-async def _each(engine: Engine, task: Task, models: tuple[str, ...], deadline: float) -> list[Answer]:
-    answers: list[Answer] = []
-    for ref in models:
-        answers.append(await engine.reconstruct(replace(task, model=ref), deadline=deadline, admitted=bool(answers)))
-    return answers

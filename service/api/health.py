@@ -6,6 +6,8 @@ device or its queue, and none needs an API key: probes carry no secrets, and the
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
@@ -16,7 +18,7 @@ from service.dicom.identity import program_version
 router = APIRouter(tags=["operation"])
 
 NAME = "clearslice"
-_MISDIRECTED = schemas.problems(421)
+_MISDIRECTED: dict[int | str, Any] = {421: schemas.PROTOCOL_RESPONSES["default"]}
 _NO_STORE = {"Cache-Control": "no-store"}
 
 INDEX = """<!doctype html>
@@ -70,5 +72,5 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     """200 once the models are loaded, proven and warm; 503 before, and again when the service shuts down."""
     is_ready, reason = engine_of(request).readiness()
-    body = {"ready": is_ready} if is_ready else {"ready": False, "reason": reason}
+    body = {"ready": True} if is_ready else {"ready": False, "reason": reason, "error": reason}
     return JSONResponse(body, status_code=200 if is_ready else 503, headers=_NO_STORE)

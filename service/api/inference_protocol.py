@@ -23,10 +23,10 @@ from service.api.access import requires
 from service.api.answers import MODEL_HEADER, WARNING_HEADER, server_timing
 from service.api.fields import TIMEOUT_HEADER, parse_timeout
 from service.api.uploaded import engine_of, while_connected
-from service.api.uploads import BodyLimits, receive, unpack
+from service.api.uploads import BodyLimits, receive
 from service.codecs import NO_DEADLINE
 from service.engine import Engine
-from service.inference.infer import INPUT, RESTORED, infer
+from service.inference.infer import INPUT, RESTORED, Sent, infer
 from service.inference.message import LENGTH_HEADER
 from service.inference.statistics import Statistics
 from service.keys import Scope
@@ -144,26 +144,19 @@ async def run(request: Request, name: str) -> Response:
     `restored`, and of models that say how sure they are `lower` and `upper`, or `sigma`, unless `outputs` says
     otherwise. The guard's warning, if any, is in `parameters` and in the header `Clearslice-Warning`.
     """
-    engine, counts = engine_of(request), _counts(request)
+    engine = engine_of(request)
     with engine.admit():
         timeout = parse_timeout(request.headers.get(TIMEOUT_HEADER), longest=engine.settings.request_timeout)
-        body = bytearray()
+        sent = Sent(
+            ref=_ref(name, _version(request)),
+            body=bytearray(),
+            encoding=request.headers.get("content-encoding", ""),
+            header=request.headers.get(LENGTH_HEADER),
+        )
         limits = BodyLimits(engine.settings.max_upload_bytes, engine.settings.upload_timeout)
-        await receive(request, limits, body.extend)
-        begin = time.monotonic()
-        found = await _resolve(engine, name, _version(request))
-        encoding = request.headers.get("content-encoding", "")
-        plain = await engine.codecs.run(begin + timeout, unpack, bytes(body), encoding, limits)
-        del body
-        header = request.headers.get(LENGTH_HEADER)
-        work = infer(engine, found.ref, plain, header=header, deadline=begin + timeout)
-        del plain
-        try:
-            answer = await while_connected(request, work)
-        except Exception:
-            counts.failed(found.ref, time.monotonic() - begin)
-            raise
-    counts.answered(found.ref, answer.images, answer.seconds)
+        await receive(request, limits, sent.body.extend)
+        deadline = time.monotonic() + timeout
+        answer = await while_connected(request, infer(engine, sent, deadline=deadline, counts=_counts(request)))
     headers = {
         **answer.headers,
         MODEL_HEADER: answer.version.ref,
@@ -197,17 +190,17 @@ async def index(request: Request) -> Response:
 async def load(request: Request, name: str) -> Response:
     """Loads, proves and warms what the name means now; answers when that is done."""
     engine = engine_of(request)
+    timeout = parse_timeout(request.headers.get(TIMEOUT_HEADER), longest=engine.settings.request_timeout)
     found = await _resolve(engine, name, "")
-    async with engine.versions.lease(found, deadline=time.monotonic() + engine.settings.request_timeout):
+    async with engine.versions.lease(found, deadline=time.monotonic() + timeout):
         return JSONResponse({"name": found.name, "version": str(found.version), "state": "READY"})
 
 
 @router.post("/v2/repository/models/{name}/unload", summary="Unload a model", dependencies=_ADMIN)
 async def unload(request: Request, name: str) -> Response:
-    """Frees the memory of its versions, of those in use when their last request is done. The next one loads it."""
-    engine = engine_of(request)
-    await _resolve(engine, name, "")
-    return JSONResponse({"name": name, "unloaded": engine.versions.unload(name)})
+    """Frees the memory of its versions, of those in use when their last request is done; also of what the store has no
+    more. The next request loads it again."""
+    return JSONResponse({"name": name, "unloaded": engine_of(request).versions.unload(check_name(name))})
 
 
 def _version(request: Request) -> str:
@@ -215,9 +208,12 @@ def _version(request: Request) -> str:
     return str(request.path_params.get("version", ""))
 
 
+def _ref(name: str, version: str) -> str:
+    return f"{check_name(name)}@{version}" if version else check_name(name)
+
+
 async def _resolve(engine: Engine, name: str, version: str) -> ModelVersion:
-    ref = f"{check_name(name)}@{version}" if version else check_name(name)
-    return await engine.codecs.run(NO_DEADLINE, engine.store.resolve, ref)
+    return await engine.codecs.run(NO_DEADLINE, engine.store.resolve, _ref(name, version))
 
 
 async def _versions(engine: Engine, name: str) -> list[tuple[str, int]]:

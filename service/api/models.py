@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from model_store.errors import ModelStoreError, RefusedVersion
-from model_store.refs import check_name
+from model_store.refs import check_name, parse_ref
 from service.api import schemas
 from service.api.access import requires
+from service.api.fields import TIMEOUT_HEADER, parse_timeout
 from service.api.uploaded import engine_of, read_json
 from service.codecs import NO_DEADLINE
 from service.engine import Engine
@@ -85,18 +86,23 @@ async def remove_label(request: Request, name: str, label: str) -> Response:
 async def load(request: Request, name: str, version: str) -> Response:
     """Loads, proves and warms a version, so that no request waits for it; answers when that is done."""
     engine = engine_of(request)
+    timeout = parse_timeout(request.headers.get(TIMEOUT_HEADER), longest=engine.settings.request_timeout)
     found = await engine.codecs.run(NO_DEADLINE, engine.store.resolve, f"{check_name(name)}@{version}")
-    async with engine.versions.lease(found, deadline=time.monotonic() + engine.settings.request_timeout):
+    async with engine.versions.lease(found, deadline=time.monotonic() + timeout):
         return JSONResponse({"ref": found.ref, **_Memory(engine).state(found.ref)})
 
 
 @router.post("/v1/models/{name}/versions/{version}/unload", summary="Unload a version", dependencies=_ADMIN)
 async def unload(request: Request, name: str, version: str) -> Response:
-    """Frees its memory, while it is in use when its last request is done. The next request loads it again."""
+    """Frees its memory, of a version in use when its last request is done; also of one that the store has no more. The
+    next request loads it again."""
     engine = engine_of(request)
-    found = await engine.codecs.run(NO_DEADLINE, engine.store.resolve, f"{check_name(name)}@{version}")
-    engine.versions.unload(found.name, found.version)
-    return JSONResponse({"ref": found.ref, **_Memory(engine).state(found.ref)})
+    ref = parse_ref(f"{check_name(name)}@{version}")
+    number = ref.version
+    if number is None:  # only the store knows what a label means
+        number = (await engine.codecs.run(NO_DEADLINE, engine.store.resolve, str(ref))).version
+    engine.versions.unload(name, number)
+    return JSONResponse({"ref": f"{name}@{number}", **_Memory(engine).state(f"{name}@{number}")})
 
 
 class _Memory:

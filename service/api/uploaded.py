@@ -55,7 +55,7 @@ async def read_json(request: Request, kind: type[M]) -> M:
         UploadTooLarge, UploadTimeout, ClientLeft: as `service.api.uploads.receive`.
     """
     body = bytearray()
-    limits = BodyLimits(MAX_JSON_BYTES, engine_of(request).settings.upload_timeout)
+    limits = BodyLimits(MAX_JSON_BYTES, engine_of(request).settings.upload_timeout, setting="")
     await receive(request, limits, body.extend)
     try:
         return kind.model_validate_json(bytes(body))

@@ -27,8 +27,8 @@ _DIGITS = re.compile(r"[0-9]+")
 _LONGEST_LENGTH = 18
 """Decimal digits of a Content-Length that is worth reading as a number: an exabyte."""
 
-MAX_FIELD_BYTES = 1024
-"""Of one text field: the longest are a model ref (129 characters) and a list of metric names."""
+MAX_FIELD_BYTES = 4096
+"""Of one text field: the longest is a list of 16 model refs, of at most 129 characters each."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,15 @@ class BodyLimits:
     Attributes:
         max_bytes: of the whole body (`CLEARSLICE_MAX_UPLOAD_BYTES`).
         max_seconds: from the first byte to the last (`CLEARSLICE_UPLOAD_TIMEOUT`).
+        setting: the environment variable that holds `max_bytes`; empty where none does.
     """
 
     max_bytes: int
     max_seconds: float
+    setting: str = environment_name("max_upload_bytes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FormLimits(BodyLimits):
     """What one form may cost and hold.
 
@@ -121,18 +123,19 @@ async def receive(request: Request, limits: BodyLimits, take: Callable[[bytes], 
         raise ClientLeft("the connection closed before the request body was complete") from None
 
 
-def unpack(body: bytes, encoding: str, limits: BodyLimits) -> bytes:
+def unpack(body: bytearray, encoding: str, limits: BodyLimits) -> bytes | bytearray:
     """The body without its Content-Encoding; what it decompresses to is capped like what arrives.
 
     Raises:
-        MalformedUpload: another encoding than gzip, deflate and identity, or broken data.
+        NotMultipart: another encoding than gzip, deflate and identity.
+        MalformedUpload: broken data.
         UploadTooLarge: it decompresses to more than is allowed.
     """
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return body
     if name not in ("gzip", "deflate"):
-        raise MalformedUpload("the Content-Encoding can be gzip or deflate")
+        raise NotMultipart("the Content-Encoding of a body here can be gzip or deflate")
     inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # reads both headers
     try:
         plain = inflater.decompress(body, limits.max_bytes + 1)
@@ -155,10 +158,9 @@ def _declared_bytes(request: Request) -> float:
 
 def too_large(limits: BodyLimits) -> UploadTooLarge:
     """The error of a body with more bytes than allowed."""
-    setting = environment_name("max_upload_bytes")
+    whose = f"the setting {limits.setting} of this server allows" if limits.setting else "are read here"
     return UploadTooLarge(
-        f"the request body has more than the {limits.max_bytes} bytes that the setting {setting} of this server allows",
-        setting=setting,
+        f"the request body has more than the {limits.max_bytes} bytes that {whose}", setting=limits.setting
     )
 
 

@@ -1,9 +1,9 @@
 """One inference: a request's tensor through a version, and the answer's body.
 
-    body --codec thread: parse, check--> Frames --engine.restore--> batches --codec thread: check, render--> body
-          MalformedInference UnsuitableImage  TooBusy DeadlinePassed         ModelFailed
+    body --codec: unpack, parse, check--> Frames --engine.restore--> batches --codec: check, render--> body
+       MalformedInference UnsuitableImage    TooBusy DeadlinePassed         ModelFailed
 
-    body --codec thread: parse, check--> Frames --engine.restore--> batches --codec thread: check, render--> body
+The tensor is images in the unit that the model's manifest names: (N, H, W, 1); (N, H, W) and (H, W) are taken for it.
 Other datatypes than FP32 become float32; the answer is FP32 in the shape that came.
 """
 
@@ -11,23 +11,32 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.errors import UnsuitableImage
 from imaging.frames import Frames
-from imaging.image import Image, Rescale
+from imaging.hounsfield import check_reach
+from imaging.image import Image, Rescale, Unit
 from imaging.limits import FLOAT_BYTES, Limits, check_frames
+from model_store.refs import echo
 from model_store.store import ModelStore, ModelVersion
 from service import pipeline
+from service.api.uploads import BodyLimits, unpack
 from service.engine import Engine, Ran
 from service.errors import MalformedInference
-from service.inference.message import InferRequest, WantedOutput, parse, render
+from service.inference.message import MAX_JSON_BYTES, NUMBER_BYTES, InferRequest, WantedOutput, parse, render
+from service.inference.statistics import Statistics
 from service.models import no_such_output
 from service.settings import Settings
 
 INPUT, RESTORED = "image", "restored"
 """Names of the tensors: those of the SavedModel's signature."""
+
+BEYOND = (-1.0, 2.0)
+"""What unclipped noise may make of relative images; models see no further."""
 
 _UNCHANGED = Rescale(1.0, 0.0)
 _AXES = {2: (0, -1), 3: (-1,), 4: ()}
@@ -66,29 +75,54 @@ class _Asked:
     outputs: tuple[WantedOutput, ...]
 
 
-async def infer(engine: Engine, ref: str, body: bytes, *, header: str | None, deadline: float) -> Inferred:
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """A request as it came.
+
+    Attributes:
+        ref: of the version.
+        body: whole.
+        encoding: its Content-Encoding.
+        header: value of the header that says where its binary data begin, if there is one.
+    """
+
+    ref: str
+    body: bytearray
+    encoding: str
+    header: str | None
+
+
+async def infer(engine: Engine, sent: Sent, *, deadline: float, counts: Statistics) -> Inferred:
     """Answers one request.
 
     Args:
         engine: of the app.
-        ref: of the version.
-        body: whole, decompressed.
-        header: value of the header that says where its binary data begin, if there is one.
+        sent: the request.
         deadline: in `time.monotonic()` seconds; the request's own timeout may be earlier.
+        counts: where it is counted, once it is understood.
 
     Raises:
         ImagingError, ModelStoreError, ServiceError: as the steps say.
     """
     begin = time.monotonic()
-    asked = await engine.codecs.run(deadline, _ask, engine.store, engine.settings, ref, body, header)
-    del body
+    asked = await engine.codecs.run(deadline, _ask, engine.store, engine.settings, sent)
+    try:
+        found = await _answered(engine, asked, begin, deadline)
+    except Exception:
+        counts.failed(asked.version.ref, time.monotonic() - begin)
+        raise
+    counts.answered(found.version.ref, found.images, found.seconds)
+    return found
+
+
+async def _answered(engine: Engine, asked: _Asked, begin: float, deadline: float) -> Inferred:
     if asked.request.timeout is not None:
         deadline = min(deadline, begin + asked.request.timeout)
     decoded = time.monotonic()
     names = tuple(dict.fromkeys([RESTORED, *(output.name for output in asked.outputs)]))
     ran = await engine.restore(asked.version, asked.frames, names, deadline=deadline)
     rendering = time.monotonic()
-    answer, headers, warnings = await engine.codecs.run(deadline, _answer, asked, names, ran)
+    body, headers, warnings = await engine.codecs.run(deadline, _answer, asked, names, ran)
     seconds = {
         "decode": decoded - begin,
         "queue": rendering - decoded - ran.infer_seconds,
@@ -96,23 +130,30 @@ async def infer(engine: Engine, ref: str, body: bytes, *, header: str | None, de
         "encode": time.monotonic() - rendering,
     }
     engine.observe(asked.version.ref, "tensor", "tensor", seconds, warned=bool(warnings))
-    return Inferred(answer, headers, asked.version, ran.precision, ran.device, warnings, seconds, len(asked.frames))
+    return Inferred(body, headers, asked.version, ran.precision, ran.device, warnings, seconds, len(asked.frames))
 
 
-def _ask(store: ModelStore, settings: Settings, ref: str, body: bytes, header: str | None) -> _Asked:
-    version = store.resolve(ref)
-    request = parse(body, header)
+def _ask(store: ModelStore, settings: Settings, sent: Sent) -> _Asked:
+    version = store.resolve(sent.ref)
+    limits = BodyLimits(settings.max_upload_bytes, settings.upload_timeout)
+    request = parse(unpack(sent.body, sent.encoding, limits), sent.header)
     if set(request.inputs) != {INPUT}:
-        names = ", ".join(repr(name[:64]) for name in request.inputs)
+        names = ", ".join(echo(name) for name in request.inputs)
         raise MalformedInference(f"a model has the one input {INPUT!r}, and the request has {names}")
     given = (RESTORED, *version.manifest.spread_outputs)
     outputs = request.outputs or tuple(WantedOutput(name, request.binary) for name in given)
-    missing = [output.name[:64] for output in outputs if output.name not in given]
+    missing = [echo(output.name) for output in outputs if output.name not in given]
     if missing:
         raise no_such_output(store, version, missing)
     if len({output.name for output in outputs}) < len(outputs):
         raise MalformedInference("an output is asked for twice")
     tensor = request.inputs[INPUT]
+    text = NUMBER_BYTES * tensor.size * sum(not output.binary for output in outputs)
+    if text > MAX_JSON_BYTES:
+        raise MalformedInference(
+            f"the answer would be some {text} bytes of JSON, and at most {MAX_JSON_BYTES} are written; ask for binary"
+            " outputs, or for fewer"
+        )
     return _Asked(request, version, _frames(tensor, version, settings.limits()), tensor.shape, outputs)
 
 
@@ -124,6 +165,7 @@ def _frames(tensor: NDArray[np.generic], version: ModelVersion, limits: Limits) 
         raise MalformedInference(f"input {INPUT!r} of the shape {list(tensor.shape)} holds no grayscale image")
     count, height, width, _ = batch.shape
     check_frames(count, height, width, itemsize=FLOAT_BYTES, limits=limits)
+    _check_values(batch, version.manifest.unit)
     with np.errstate(over="ignore"):  # what becomes infinite is refused by Image
         images = batch.astype(np.float32)
     return Frames(
@@ -132,6 +174,19 @@ def _frames(tensor: NDArray[np.generic], version: ModelVersion, limits: Limits) 
             for pixels in images[..., 0]
         )
     )
+
+
+def _check_values(batch: NDArray[Any], unit: Unit) -> None:
+    """Raises UnsuitableImage for numbers that images in the unit do not have; NaN is left to `Image`."""
+    low, high = float(batch.min()), float(batch.max())
+    if unit == "HU":
+        if np.isfinite(low) and np.isfinite(high):
+            check_reach(_UNCHANGED, low, high)
+    elif batch.dtype.kind != "f" or low < BEYOND[0] or high > BEYOND[1]:
+        raise UnsuitableImage(
+            f"relative images are floats from 0 (black) to 1 (white), with noise {BEYOND[0]:g} to {BEYOND[1]:g}; the"
+            f" tensor holds {batch.dtype} from {low:.6g} to {high:.6g}: divide it by its white"
+        )
 
 
 def _answer(asked: _Asked, names: tuple[str, ...], ran: Ran) -> tuple[bytes, dict[str, str], tuple[str, ...]]:

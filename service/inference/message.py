@@ -13,7 +13,6 @@ and asks for binary outputs by a request parameter when it names no output.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_store.refs import echo
 from service.errors import MalformedInference
 from service.inference import datatypes
 
@@ -29,9 +29,14 @@ LENGTH_HEADER = "Inference-Header-Content-Length"
 BINARY_TYPE = "application/octet-stream"
 
 MAX_JSON_BYTES = 16 * 2**20
-"""Of the JSON part: three images of 512 x 512 as text. Python needs ten times as much memory to read it."""
+"""Of a JSON part, a request's or an answer's: three images of 512 x 512 as text. Python needs ten times as much memory
+to read it."""
 
-MAX_DIMENSIONS = 8
+NUMBER_BYTES = 20
+"""Of a float32 as JSON writes it, at most and with its comma."""
+
+MAX_DIMENSIONS, MAX_SIDE = 8, 2**31 - 1
+_LONGEST_TIMEOUT = 1e12  # microseconds: eleven days
 _DIGITS = re.compile(r"[0-9]{1,12}")
 _REFUSED = ("shared_memory", "sequence_")
 """Beginnings of parameters that ask for what this server does not do, and that cannot be ignored."""
@@ -64,7 +69,7 @@ class InferRequest:
     timeout: float | None
 
 
-def parse(body: bytes, header: str | None) -> InferRequest:
+def parse(body: bytes | bytearray, header: str | None) -> InferRequest:
     """Reads a request.
 
     Args:
@@ -81,7 +86,7 @@ def parse(body: bytes, header: str | None) -> InferRequest:
     for entry in _list(message, "inputs", "the request"):
         name, tensor, rest = _input(_object(entry, "an input"), rest)
         if name in inputs:
-            raise MalformedInference(f"input {name!r} comes twice")
+            raise MalformedInference(f"input {echo(name)} comes twice")
         inputs[name] = tensor
     if len(rest):
         raise MalformedInference(f"{len(rest)} bytes follow the last input's binary data, and belong to none")
@@ -114,14 +119,18 @@ def render(
         described: dict[str, Any] = {"name": name, "datatype": "FP32", "shape": list(tensor.shape)}
         if binary[name]:
             parts.append(datatypes.to_bytes(tensor))
-            described["parameters"] = {"binary_data_size": len(parts[-1])}
+            outputs.append(_json({**described, "parameters": {"binary_data_size": len(parts[-1])}}))
         else:
-            described["data"] = datatypes.to_json(tensor)
-        outputs.append(described)
-    text = json.dumps({**document, "outputs": outputs}, allow_nan=False, separators=(",", ":")).encode()
+            outputs.append(f'{_json(described)[:-1]},"data":{datatypes.to_json(tensor)}}}')
+    text = f'{_json(document)[:-1]},"outputs":[{",".join(outputs)}]}}'.encode()
     if not parts:
         return text, {"Content-Type": "application/json"}
     return b"".join([text, *parts]), {"Content-Type": BINARY_TYPE, LENGTH_HEADER: str(len(text))}
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    """Of a document that is not empty."""
+    return json.dumps(document, allow_nan=False, separators=(",", ":"))
 
 
 def _json_length(header: str | None, size: int) -> int:
@@ -131,6 +140,8 @@ def _json_length(header: str | None, size: int) -> int:
         raise MalformedInference(f"the header {LENGTH_HEADER} must be a number of bytes")
     else:
         length = int(header)
+    if size == 0:
+        raise MalformedInference("the request has no body")
     if length == 0:
         raise MalformedInference(
             f"the header {LENGTH_HEADER} is 0, so that the body is one tensor alone; its shape cannot be known, since"
@@ -145,7 +156,7 @@ def _json_length(header: str | None, size: int) -> int:
     return length
 
 
-def _loads(text: bytes) -> Any:
+def _loads(text: bytes | bytearray) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -154,32 +165,32 @@ def _loads(text: bytes) -> Any:
 
 def _input(entry: Mapping[str, Any], rest: memoryview) -> tuple[str, NDArray[Any], memoryview]:
     name = _text(entry.get("name"), "the name of an input")
-    datatype = _text(entry.get("datatype"), f"the datatype of input {name!r}")
+    datatype = _text(entry.get("datatype"), f"the datatype of input {echo(name)}")
     shape = _shape(entry.get("shape"), name)
-    size = _parameters(entry, f"input {name!r}").get("binary_data_size")
+    size = _parameters(entry, f"input {echo(name)}").get("binary_data_size")
     if size is None:
         if "data" not in entry:
-            raise MalformedInference(f"input {name!r} has neither data nor the parameter binary_data_size")
+            raise MalformedInference(f"input {echo(name)} has neither data nor the parameter binary_data_size")
         return name, datatypes.from_json(entry["data"], datatype, shape, name), rest
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(rest):
         raise MalformedInference(
-            f"binary_data_size of input {name!r} must be a number of bytes, at most the {len(rest)} that are left"
+            f"binary_data_size of input {echo(name)} must be a number of bytes, at most the {len(rest)} that are left"
         )
     return name, datatypes.from_bytes(rest[:size], datatype, shape, name), rest[size:]
 
 
 def _output(entry: Mapping[str, Any], *, binary: bool) -> WantedOutput:
     name = _text(entry.get("name"), "the name of an output")
-    parameters = _parameters(entry, f"output {name!r}")
+    parameters = _parameters(entry, f"output {echo(name)}")
     if parameters.get("classification"):
-        raise MalformedInference(f"output {name!r} is an image, and has no classification")
+        raise MalformedInference(f"output {echo(name)} is an image, and has no classification")
     return WantedOutput(name, parameters.get("binary_data", binary) is True)
 
 
 def _shape(value: Any, name: str) -> tuple[int, ...]:
     whole = isinstance(value, list) and all(isinstance(side, int) and not isinstance(side, bool) for side in value)
-    if not whole or not 0 < len(value) <= MAX_DIMENSIONS or min(value) < 0:
-        raise MalformedInference(f"the shape of input {name!r} must be 1 to {MAX_DIMENSIONS} whole numbers")
+    if not whole or not 0 < len(value) <= MAX_DIMENSIONS or min(value) < 1 or max(value) > MAX_SIDE:
+        raise MalformedInference(f"the shape of input {echo(name)} must be 1 to {MAX_DIMENSIONS} whole numbers above 0")
     return tuple(value)
 
 
@@ -188,7 +199,7 @@ def _parameters(entry: Mapping[str, Any], what: str) -> Mapping[str, Any]:
     for name in found:
         if name.startswith(_REFUSED):
             raise MalformedInference(
-                f"{what} has the parameter {name[:64]!r}; this server has no shared memory and no sequences"
+                f"{what} has the parameter {echo(name)}; this server has no shared memory and no sequences"
             )
     return found
 
@@ -197,7 +208,7 @@ def _seconds(microseconds: Any) -> float | None:
     if microseconds is None:
         return None
     known = isinstance(microseconds, int | float) and not isinstance(microseconds, bool)
-    if not known or not math.isfinite(microseconds) or microseconds <= 0:
+    if not known or not 0 < microseconds <= _LONGEST_TIMEOUT:
         raise MalformedInference("the parameter timeout must be a positive number of microseconds")
     return float(microseconds) / 1e6
 

@@ -113,6 +113,10 @@ def test_what_cannot_be_a_start_is_refused(prepared, run, tmp_path):
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()
     shutil.copy(run / "settings.json", unfinished)
+    half = tmp_path / "half"
+    fit(replace(TINY, epochs=2), [prepared("a", 1)], [], half, until=1)
+    with pytest.raises(UnusableStart, match="has finished 1 of 2 epochs"):
+        find_start(str(half), "ct")
     with pytest.raises(UnusableStart, match="without a finished epoch"):
         find_start(str(unfinished), "ct")
     with pytest.raises(UnusableStart, match="leave out \\[network\\]"):

@@ -49,7 +49,8 @@ def test_a_model_that_is_ahead_everywhere_says_that_and_no_more():
 
 def test_hard_cases_are_a_table_below():
     text = render_weak_points("ct-l2", _table(34, 33), [HardCase("head", "in the brain", 6.8, 4.6, ("drift",))])
-    assert text.startswith("- In the tables")
+    assert text.startswith("- In the tables above it is ahead of every filter.\n")
+    assert weak_points("ct-l2", [row for row in _table(34, 33) if row.method in ("ct-l2", DEGRADED)]) == []
     assert "| head | in the brain | 6.8 | 4.6 | drift |" in text
     assert "| head | in the brain | 6.8 | 4.6 | nothing |" in render_weak_points(
         "ct-l2", [], [HardCase("head", "in the brain", 6.8, 4.6, ())]

@@ -214,7 +214,7 @@ def read_calibration(run: Path) -> Calibration | None:
             CoverageRow(**{**row, "share": tuple(row["share"]), "width": tuple(row["width"])})
             for row in plain["coverage"]
         ),
-        hard_cases=tuple(HardCase(**{**case, "warned": tuple(case["warned"])}) for case in plain["hard_cases"]),
+        hard_cases=tuple(HardCase(**{**case, "warned": tuple(case["warned"])}) for case in plain.get("hard_cases", ())),
     )
 
 

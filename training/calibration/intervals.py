@@ -96,7 +96,7 @@ def fit_intervals(
 ) -> IntervalCalibration:
     """The least factors under which `coverage` of the pixels of each class lie in the interval, in every group.
 
-    As many may lie below as above.
+    As many may lie below as above. A group says nothing of a class of which it has fewer than 1000 pixels.
 
     Args:
         groups: the samples of a tune patient under a degradation each, before any calibration.

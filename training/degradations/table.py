@@ -1,8 +1,9 @@
 """The table of degradations: `DEGRADATIONS` shows them all, by domain.
 
-The numbers make the families comparable: at their defaults all but the CT physics and the impulses have the same
-standard deviation, 40 HU in water or 0.1 at mid-grey, so that what differs between two columns of a comparison is the
-kind of noise and not its amount. 40 HU are twice what a quarter of a usual dose adds under a soft kernel.
+The numbers make the families comparable: at their defaults all but the CT physics, the impulses and what draws its
+level have the same standard deviation, 40 HU in water or 0.1 at mid-grey, so that what differs between two columns of a
+comparison is the kind of noise and not its amount. 40 HU are twice what a quarter of a usual dose adds under a soft
+kernel.
 """
 
 from __future__ import annotations

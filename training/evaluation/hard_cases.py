@@ -23,7 +23,7 @@ Picture = NDArray[np.float32]
 
 SHAPE = (512, 512)
 _SPACING_MM = 0.75  # of a trunk
-_BODY_HU = -500.0
+_BODY_HU, _BONE_HU = -500.0, 150.0
 _NEAR_MM = 25.0
 _SEED = 20261128
 
@@ -90,7 +90,8 @@ def _lung(truth: Picture) -> NDArray[np.bool_]:
 
 
 def _brain(truth: Picture) -> NDArray[np.bool_]:
-    return np.asarray((truth > 0) & (truth < 90))  # noqa: PLR2004 - from fluid to a haemorrhage
+    inside = ndimage.binary_fill_holes(truth > _BONE_HU) & (truth <= _BONE_HU)
+    return np.asarray(ndimage.binary_erosion(inside, iterations=2))  # without the skull's blurred edge
 
 
 HARD_CASES = (

@@ -34,7 +34,7 @@ async def test_a_label_points_where_it_is_told_and_can_go(serve, published):
         ("POST", "/v1/models/none/labels/canary", {"version": 1}, (404, "unknown-model")),
         ("DELETE", f"{MODEL}/labels/canary", None, (404, "unknown-model")),
         ("POST", f"{MODEL}/versions/9/load", None, (404, "unknown-model")),
-        ("POST", f"{MODEL}/versions/9/unload", None, (404, "unknown-model")),
+        ("POST", f"{MODEL}/versions/canary/unload", None, (404, "unknown-model")),
     ],
 )
 async def test_what_is_not_there_cannot_be_changed(serve, method, path, body, answered):
@@ -52,6 +52,8 @@ async def test_versions_are_loaded_and_unloaded(serve):
         assert (loaded["ref"], loaded["state"]) == ("gray-tiny@1", "loaded")
         assert (await client.http.post(f"{path}/unload")).json() == {"ref": "gray-tiny@1", "state": "not loaded"}
         assert set(client.engine.versions.loaded()) == {"ct-tiny@1"}
+        gone = (await client.http.post("/v1/models/ct-tiny/versions/9/unload")).json()
+        assert gone == {"ref": "ct-tiny@9", "state": "not loaded"}  # whatever the store has
 
 
 async def test_a_published_store_alone_cannot_be_changed(published):
@@ -67,3 +69,4 @@ async def test_a_body_is_not_read_without_an_end(serve):
     async with serve() as client:
         answer = await client.http.post(f"{MODEL}/labels/canary", content=b" " * 5000)
     assert answer.status_code == 413
+    assert answer.json()["detail"] == "the request body has more than the 4096 bytes that are read here"

@@ -92,9 +92,8 @@ async def test_dicom_becomes_a_derived_series_of_each_model(serve, ct_slice):
 
 async def test_a_ref_that_is_asked_for_twice_is_answered_once(serve, npy):
     async with serve() as client:
-        answer = await compare(
-            client, npy(slices()), models="ct-tiny,ct-tiny", headers={"accept": "application/json"}, **HU
-        )
+        models = "ct-tiny,ct-tiny,ct-tiny@1,ct-tiny@stable"
+        answer = await compare(client, npy(slices()), models=models, headers={"accept": "application/json"}, **HU)
         assert len(answer.json()["models"]) == len(client.restorers["ct-tiny@1"].seen) == 1
 
 
@@ -105,7 +104,7 @@ async def test_a_ref_that_is_asked_for_twice_is_answered_once(serve, npy):
         ({"models": "ct-tiny,,ct-other"}, 422, "models must be 1 to 16 model refs"),
         ({"models": ",".join(f"m{number}" for number in range(17))}, 422, "models must be 1 to 16"),
         ({"models": "ct-tiny,ct-none"}, 404, "ct-none"),
-        ({"models": "ct-tiny,gray-tiny"}, 422, "gray-tiny"),
+        ({"models": "ct-tiny,gray-tiny"}, 422, "cannot go through all of these models: ct-tiny@1 HU and gray-tiny@1"),
         ({"models": "ct-tiny", "metrics": "psnr"}, 422, "need a reference"),
         ({"models": "ct-tiny", "outputs": "restored"}, 400, "none of the known ones"),
     ],
@@ -113,6 +112,7 @@ async def test_a_ref_that_is_asked_for_twice_is_answered_once(serve, npy):
 async def test_what_cannot_be_compared_is_refused(serve, npy, fields, status, says):
     async with serve() as client:
         answer = await compare(client, npy(slices()), **fields, **HU)
+        assert client.restorers["ct-tiny@1"].seen == []  # nothing runs before all is known
     assert answer.status_code == status, answer.text
     assert says in answer.json()["detail"]
 

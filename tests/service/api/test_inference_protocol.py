@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import shutil
 import zlib
 
 import numpy as np
@@ -91,7 +92,7 @@ async def test_compressed_requests_are_read(serve, encoding, pack):
         bomb = await infer(client, pack(bytes(41 * 2**20)), headers, **{"Content-Encoding": encoding})
         other = await infer(client, body, headers, **{"Content-Encoding": "br"})
     np.testing.assert_array_equal(tensors_of(answer)[1]["restored"], IMAGE)
-    assert [short.status_code, bomb.status_code, other.status_code] == [400, 413, 400]
+    assert [short.status_code, bomb.status_code, other.status_code] == [400, 413, 415]
     assert "cut off" in short.json()["error"]
     assert "CLEARSLICE_MAX_UPLOAD_BYTES" in bomb.json()["error"]
 
@@ -100,12 +101,15 @@ async def test_compressed_requests_are_read(serve, encoding, pack):
     ("body", "status", "says"),
     [
         (message(np.zeros((1, 4, 6, 2), np.float32)), 400, "no grayscale image"),
-        (message(np.zeros((0, 4, 6, 1), np.float32)), 400, "no grayscale image"),
+        (message(np.zeros((0, 4, 6, 1), np.float32)), 400, "whole numbers above 0"),
+        (message(np.full((1, 2, 2, 1), 1e20, np.float32)), 422, "HU are -1000 for air"),
+        (message(outputs=[{"name": "\ud800"}]), 422, r"does not give '\ud800'"),
+        (message(np.zeros((2, 700, 700, 1), np.float32), parameters={}), 400, "ask for binary outputs"),
         (message(np.zeros(5, np.float32)), 400, "must be (N, H, W, 1)"),
         (message(np.full((1, 2, 2, 1), np.nan, np.float32)), 422, "NaN or infinite"),
-        (message(np.full((1, 2, 2, 1), 1e300), datatype="FP64"), 422, "NaN or infinite"),
+        (message(np.full((1, 2, 2, 1), 1e300), datatype="FP64"), 422, "HU are -1000 for air"),
         (message(np.zeros((65, 1, 1, 1), np.float32)), 413, "65 frames"),
-        (message(outputs=[{"name": "sigma"}]), 422, "does not give sigma"),
+        (message(outputs=[{"name": "sigma"}]), 422, "does not give 'sigma'"),
         (message(outputs=[{"name": "restored"}, {"name": "restored"}]), 400, "asked for twice"),
         ((b"{}", {}), 400, "inputs of the request"),
     ],
@@ -118,6 +122,15 @@ async def test_what_cannot_be_inferred_is_refused_in_the_protocols_own_words(ser
     assert set(answer.json()) == {"error"}
     assert says in answer.json()["error"]
     assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("image", [np.full((4, 4), 200, np.uint8), np.full((4, 4), 200, np.float32)])
+async def test_grey_values_from_0_to_255_are_no_relative_image(serve, image):
+    datatype = {"u": "UINT8", "f": "FP32"}[image.dtype.kind]
+    async with serve() as client:
+        answer = await infer(client, *message(image, datatype=datatype), model="gray-tiny")
+    assert answer.status_code == 422
+    assert "divide it by its white" in answer.json()["error"]
 
 
 async def test_unknown_models_and_paths_are_answered_likewise(serve):
@@ -162,7 +175,8 @@ async def test_metadata_and_config_name_the_tensors(serve):
 async def test_statistics_count_what_was_answered_and_what_was_not(serve):
     async with serve() as client:
         await infer(client, *message(np.zeros((2, 3, 3, 1), np.float32)))
-        await infer(client, *message(np.zeros((1, 3, 3, 2), np.float32)))
+        client.restorers["ct-tiny@1"].answer = lambda batch: batch[:, :1]
+        assert (await infer(client, *message(np.zeros((1, 3, 3, 1), np.float32)))).status_code == 500
         (found,) = (await client.http.get("/v2/models/ct-tiny/stats")).json()["model_stats"]
         every = (await client.http.get("/v2/models/stats")).json()["model_stats"]
     assert (found["inference_count"], found["inference_stats"]["success"]["count"]) == (2, 1)
@@ -182,8 +196,17 @@ async def test_models_are_ready_loaded_and_unloaded(serve):
         unloaded = await client.http.post("/v2/repository/models/gray-tiny/unload")
         assert unloaded.json() == {"name": "gray-tiny", "unloaded": ["gray-tiny@1"]}
         assert "gray-tiny@1" not in client.engine.versions.loaded()
-        document, _ = tensors_of(await infer(client, *message(), model="gray-tiny"))  # loads it again
+        document, _ = tensors_of(await infer(client, *message(IMAGE / 24), model="gray-tiny"))  # loads it again
         assert document["model_name"] == "gray-tiny"
+
+
+async def test_what_the_store_has_no_more_can_be_unloaded(serve, published):
+    async with serve() as client:
+        shutil.rmtree(published.writable / "ct-tiny")
+        assert (await client.http.get("/v2/models/ct-tiny")).status_code == 404
+        unloaded = await client.http.post("/v2/repository/models/ct-tiny/unload")
+        assert unloaded.json()["unloaded"] == ["ct-tiny@1"]
+        assert client.engine.versions.loaded() == {}
 
 
 async def test_a_version_in_use_can_be_unloaded_and_answers(serve):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -49,6 +51,8 @@ def test_json_numbers_flat_or_nested_are_the_tensor(data, datatype, nested):
         ([-1], "UINT8", (1,), "must be numbers"),
         ([2], "BOOL", (1,), "must be numbers"),
         ([10**30], "INT64", (1,), "must be numbers"),
+        ([10**400], "FP32", (1,), "must be numbers"),
+        (["a" * 20_000, *[""] * 100_000], "FP32", (100_001,), "must be numbers"),  # 8 GB as an array of text
         ([1], "BF16", (1,), "only be sent as binary data"),
         ([1], "BYTES", (1,), "holds text or files"),
         ([1], "FLOAT", (1,), "is none that is known"),
@@ -68,4 +72,6 @@ def test_more_or_fewer_bytes_than_the_shape_has_are_refused(size, datatype):
 def test_answers_are_fp32():
     tensor = np.array([[1.5, -2]], np.float32)
     assert to_bytes(tensor) == b"\x00\x00\xc0\x3f\x00\x00\x00\xc0"
-    assert to_json(tensor) == [1.5, -2.0]
+    assert to_json(tensor) == "[1.5,-2.0]"
+    many = np.arange(25_001, dtype=np.float32)
+    assert json.loads(to_json(many)) == many.tolist()

@@ -82,7 +82,7 @@ def test_refusals_arrive_as_the_clients_own_exception(client):
 
 def test_models_are_loaded_and_unloaded_and_counted(client):
     client.load_model("gray-tiny")
-    client.infer("gray-tiny", [tensor()])
+    client.infer("gray-tiny", [tensor(np.full((1, 3, 3, 1), 0.5, np.float32))])
     (counts,) = client.get_inference_statistics("gray-tiny")["model_stats"]
     assert counts["inference_stats"]["success"]["count"] == 1
     client.unload_model("gray-tiny")
