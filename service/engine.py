@@ -15,7 +15,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -168,7 +168,8 @@ class Engine:
             ImagingError, ModelStoreError, ServiceError: as the steps say.
         """
         begin = time.monotonic()
-        prepared = await self.codecs.run(deadline, prepare, task, self.store, self.settings)
+        standing = self.versions.standing()
+        prepared = await self.codecs.run(deadline, prepare, task, self.store, self.settings, standing)
         return await self._reconstruct(task, prepared, begin, deadline=deadline)
 
     async def compare(self, task: Task, refs: Sequence[str], *, deadline: float) -> list[Answer]:
@@ -177,7 +178,8 @@ class Engine:
         A model after the first waits for its turn in any case, since what the others did would be lost.
         """
         begin = time.monotonic()
-        several = await self.codecs.run(deadline, prepare_several, task, refs, self.store, self.settings)
+        standing = self.versions.standing()
+        several = await self.codecs.run(deadline, prepare_several, task, refs, self.store, self.settings, standing)
         answers: list[Answer] = []
         for prepared in several:
             answers.append(await self._reconstruct(task, prepared, begin, deadline=deadline, admitted=bool(answers)))
@@ -187,7 +189,8 @@ class Engine:
     async def _reconstruct(
         self, task: Task, prepared: Prepared, begin: float, *, deadline: float, admitted: bool = False
     ) -> Answer:
-        version, frames = prepared.version, prepared.frames
+        version = self.versions.swap(prepared.ref, prepared.version, task.outputs)
+        prepared, frames = replace(prepared, version=version), prepared.frames
         wanted = task.choose_format(frames.format, len(frames))
         decoded = time.monotonic()
         ran = await self.restore(version, frames, task.outputs, deadline=deadline, admitted=admitted)

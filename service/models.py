@@ -1,4 +1,4 @@
-"""Loaded model versions: leased per request, loaded once, the longest idle one evicted.
+"""Loaded model versions: leased per request, loaded once, swapped without a gap, the longest idle one evicted.
 
     ModelVersion --lease--> loaded? --yes--> Restorer, in use until the lease ends
                               |no
@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -47,6 +47,26 @@ def load_by(settings: Settings) -> Load:
         return load_restorer(version, precision=settings.precision)
 
     return load
+
+
+def resolve_standing(store: ModelStore, ref: str, standing: Mapping[str, ModelVersion]) -> ModelVersion:
+    """What a ref means now; where that is damaged (half copied, say), what it meant before.
+
+    Args:
+        store: to look into.
+        ref: a model ref.
+        standing: from `LoadedVersions.standing`.
+
+    Raises:
+        ModelStoreError: as `ModelStore.resolve`, and nothing stands.
+    """
+    try:
+        return store.resolve(ref)
+    except RefusedVersion as error:
+        if ref not in standing:
+            raise
+        structlog.get_logger("clearslice").error("refused", model=ref, reason=str(error), instead=standing[ref].ref)
+        return standing[ref]
 
 
 def names_taking(store: ModelStore, unit: Unit) -> list[str]:
@@ -116,6 +136,7 @@ class LoadedVersions:
         self._max_loaded = max_loaded
         self._instruments = instruments
         self._entries: dict[str, _Entry] = {}
+        self._meant: dict[str, ModelVersion] = {}
         self._refused: dict[str, str] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
@@ -134,6 +155,33 @@ class LoadedVersions:
         finally:
             entry.leases -= 1
             entry.idle_since = time.monotonic()
+
+    def swap(self, ref: str, version: ModelVersion, outputs: Sequence[str]) -> ModelVersion:
+        """The version to use for a ref: what it means now once that is in memory, and until then what it meant before.
+
+        So nobody waits, or fails, when a label moves or a new version appears under a bare name: it is loaded beside.
+        One that is refused is never taken; the log and `refused` say why.
+
+        Args:
+            ref: as asked for.
+            version: what it means by the store.
+            outputs: what it is to give.
+        """
+        before = self.standing().get(ref)
+        if before is not None and before.ref != version.ref and version.ref not in self.loaded():
+            with contextlib.suppress(RefusedVersion, NotReady):
+                self._entry(version)
+            alike = before.manifest.unit == version.manifest.unit
+            gives = {"restored", *before.manifest.spread_outputs}
+            if before.ref in self._entries and alike and gives.issuperset(outputs):
+                return before
+        self._meant[ref] = version
+        return version
+
+    def standing(self) -> dict[str, ModelVersion]:
+        """Ref -> the version in memory that it last meant."""
+        loaded = self.loaded()
+        return {ref: version for ref, version in self._meant.items() if version.ref in loaded}
 
     def loaded(self) -> dict[str, Restorer]:
         """Ref -> restorer of every version that is in memory and ready."""

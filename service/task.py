@@ -7,7 +7,7 @@ Task --prepare: resolve or choose, decode, check--> Prepared --(model)--> answer
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from model_store.store import ModelStore, ModelVersion
 from service import auto, pipeline
 from service.errors import UnitMismatch
 from service.intake import check_unit, take_in
-from service.models import names_taking, no_such_output
+from service.models import names_taking, no_such_output, resolve_standing
 from service.scores import score_frames
 from service.settings import Settings
 
@@ -55,11 +55,13 @@ class Prepared:
     """A task that is ready for its model.
 
     Attributes:
+        ref: what was asked for: a model ref, or of what `auto` chose the version's own.
         version: what is to restore.
         chosen: why `auto` chose it; empty where the client did.
         frames, reference: the images, and those to measure against.
     """
 
+    ref: str
     version: ModelVersion
     chosen: str
     frames: Frames
@@ -76,8 +78,13 @@ class Finished:
     scores: list[dict[str, Any]] | None
 
 
-def prepare(task: Task, store: ModelStore, settings: Settings) -> Prepared:
+def prepare(task: Task, store: ModelStore, settings: Settings, standing: Mapping[str, ModelVersion]) -> Prepared:
     """The version and the images of a task.
+
+    Args:
+        task: what is asked.
+        store, settings: of the app.
+        standing: as of `service.models.resolve_standing`.
 
     Raises:
         ModelStoreError: there is no such version, or nothing that `auto` could choose by.
@@ -86,38 +93,42 @@ def prepare(task: Task, store: ModelStore, settings: Settings) -> Prepared:
     """
     if task.model == AUTO:
         return _choose(task, store, settings)
-    version = store.resolve(store.default_ref() if task.model is None else task.model)
+    ref = store.default_ref() if task.model is None else task.model
+    version = resolve_standing(store, ref, standing)
     _check_outputs(task, version, store)
     frames, reference = _decode(task, version.manifest, store, settings)
-    return Prepared(version, "", frames, reference)
+    return Prepared(ref, version, "", frames, reference)
 
 
-def prepare_several(task: Task, refs: Sequence[str], store: ModelStore, settings: Settings) -> list[Prepared]:
+def prepare_several(
+    task: Task, refs: Sequence[str], store: ModelStore, settings: Settings, standing: Mapping[str, ModelVersion]
+) -> list[Prepared]:
     """The same images for several versions, each once, in the order of `refs`: all is found out before any runs.
 
     Args:
         task: its model does not count.
         refs: model refs; `auto` may be among them.
-        store, settings: of the app.
+        store, settings, standing: as `prepare`.
 
     Raises:
         UnitMismatch: the versions take images in different units.
         ModelStoreError, ImagingError, DerivationRefused: as `prepare`.
     """
-    named = {ref: store.resolve(ref) for ref in refs if ref != AUTO}
+    named = {ref: resolve_standing(store, ref, standing) for ref in refs if ref != AUTO}
     units = {version.manifest.unit: version.ref for version in named.values()}
     if len(units) > 1:
         both = " and ".join(f"{ref} {unit}" for unit, ref in units.items())
         raise UnitMismatch(f"one image cannot go through all of these models: {both} images are taken")
-    first = prepare(replace(task, model=refs[0]), store, settings)
+    first = prepare(replace(task, model=refs[0]), store, settings, standing)
     found = {first.version.ref: first}
     for ref in refs[1:]:
         if ref == AUTO:
             chosen = auto.choose_for(store, first.frames.unit, [image.pixels for image in first.frames])
-            found.setdefault(chosen.version.ref, replace(first, version=chosen.version, chosen=chosen.reason))
+            own = chosen.version.ref
+            found.setdefault(own, replace(first, ref=own, version=chosen.version, chosen=chosen.reason))
         else:
             check_unit(first.frames, named[ref].manifest, models_taking=functools.partial(names_taking, store))
-            found.setdefault(named[ref].ref, replace(first, version=named[ref], chosen=""))
+            found.setdefault(named[ref].ref, replace(first, ref=ref, version=named[ref], chosen=""))
     return list(found.values())
 
 
@@ -179,7 +190,7 @@ def _choose(task: Task, store: ModelStore, settings: Settings) -> Prepared:
     frames, reference = _decode(task, version.manifest, store, settings)
     found = auto.choose_for(store, unit, [image.pixels for image in frames])
     _check_outputs(task, found.version, store)
-    return Prepared(found.version, found.reason, frames, reference)
+    return Prepared(found.version.ref, found.version, found.reason, frames, reference)
 
 
 def _check_outputs(task: Task, version: ModelVersion, store: ModelStore) -> None:

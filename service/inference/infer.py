@@ -10,7 +10,8 @@ Other datatypes than FP32 become float32; the answer is FP32 in the shape that c
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from service.engine import Engine, Ran
 from service.errors import MalformedInference
 from service.inference.message import MAX_JSON_BYTES, NUMBER_BYTES, InferRequest, WantedOutput, parse, render
 from service.inference.statistics import Statistics
-from service.models import no_such_output
+from service.models import no_such_output, resolve_standing
 from service.settings import Settings
 
 INPUT, RESTORED = "image", "restored"
@@ -105,9 +106,12 @@ async def infer(engine: Engine, sent: Sent, *, deadline: float, counts: Statisti
         ImagingError, ModelStoreError, ServiceError: as the steps say.
     """
     begin = time.monotonic()
-    asked = await engine.codecs.run(deadline, _ask, engine.store, engine.settings, sent)
+    standing = engine.versions.standing()
+    asked = await engine.codecs.run(deadline, _ask, engine.store, engine.settings, sent, standing)
+    names = tuple(dict.fromkeys([RESTORED, *(output.name for output in asked.outputs)]))
+    asked = replace(asked, version=engine.versions.swap(sent.ref, asked.version, names))
     try:
-        found = await _answered(engine, asked, begin, deadline)
+        found = await _answered(engine, asked, names, begin, deadline)
     except Exception:
         counts.failed(asked.version.ref, time.monotonic() - begin)
         raise
@@ -115,11 +119,10 @@ async def infer(engine: Engine, sent: Sent, *, deadline: float, counts: Statisti
     return found
 
 
-async def _answered(engine: Engine, asked: _Asked, begin: float, deadline: float) -> Inferred:
+async def _answered(engine: Engine, asked: _Asked, names: tuple[str, ...], begin: float, deadline: float) -> Inferred:
     if asked.request.timeout is not None:
         deadline = min(deadline, begin + asked.request.timeout)
     decoded = time.monotonic()
-    names = tuple(dict.fromkeys([RESTORED, *(output.name for output in asked.outputs)]))
     ran = await engine.restore(asked.version, asked.frames, names, deadline=deadline)
     rendering = time.monotonic()
     body, headers, warnings = await engine.codecs.run(deadline, _answer, asked, names, ran)
@@ -133,8 +136,8 @@ async def _answered(engine: Engine, asked: _Asked, begin: float, deadline: float
     return Inferred(body, headers, asked.version, ran.precision, ran.device, warnings, seconds, len(asked.frames))
 
 
-def _ask(store: ModelStore, settings: Settings, sent: Sent) -> _Asked:
-    version = store.resolve(sent.ref)
+def _ask(store: ModelStore, settings: Settings, sent: Sent, standing: Mapping[str, ModelVersion]) -> _Asked:
+    version = resolve_standing(store, sent.ref, standing)
     limits = BodyLimits(settings.max_upload_bytes, settings.upload_timeout)
     request = parse(unpack(sent.body, sent.encoding, limits), sent.header)
     if set(request.inputs) != {INPUT}:
