@@ -60,6 +60,7 @@ format: $(DEVELOPMENT)  ## let ruff fix what it can
 bench: $(DEVELOPMENT)  ## measure the service beside its model, and training beside its data, as ratios in one run; writes docs/benchmarks/
 	.venv/bin/python -m bench.serve --write
 	.venv/bin/python -m bench.train --write $(if $(wildcard $(DATA)/train),--data $(DATA))
+	.venv/bin/python -m bench.wire --write
 	.venv/bin/python -m bench.networks --write
 
 networks: $(DEVELOPMENT)  ## train designs of networks for the same steps, and measure them; writes docs/networks.md (an hour on one core; resumes)
