@@ -117,12 +117,12 @@ def calibrate(
     unit: Unit = tune[0].unit if tune else "HU"
     patients = len({each.patient for each in tune})
     measures: list[GuardMeasures] = []
-    groups: dict[tuple[str, str], list[Sampled]] = defaultdict(list)
+    groups: dict[str, list[Sampled]] = defaultdict(list)
     for degrade in degradations:
         for patient, degraded, answer, reference in _answers(model, tune, degrade, "calibrate", progress):
             measures.append(measure_answer(degraded, answer[..., 0], unit))
             if has_interval and _degrades(degrade):
-                groups[patient, degrade.label].append(sample(answer, reference))
+                groups[patient].append(sample(answer, reference))
     guard = fit_guard(measures, degradations=[each.label for each in degradations], patients=patients)
     intervals = None
     if has_interval:

@@ -9,10 +9,10 @@ A quantile loss finds intervals that hold 90 % of what was fitted, not of what c
 how far held-out patients lie beyond is split conformal prediction (Romano, Patterson & Candès, "Conformalized Quantile
 Regression", NeurIPS 2019), in its multiplicative form for images (Angelopoulos et al., "Image-to-Image Regression with
 Distribution-Free Uncertainty Quantification", ICML 2022). Its guarantee is for exchangeable draws. Pixels of a slice
-and slices of a patient are none: an interval that holds 90 % of all tune pixels together holds less of the patient, or
-of the dose, that it is worst for. So every patient at every dose is a group of its own, and the largest factor counts
-(Vovk et al., "Mondrian Confidence Machine", 2003, calibrates by group likewise). Two patients are still two: what the
-intervals hold is measured on others, and stated.
+and slices of a patient are none: an interval that holds 90 % of all tune pixels together holds less of the patient that
+it is worst for. So every patient is a group of its own, and the largest factor counts (Vovk et al., "Mondrian
+Confidence Machine", 2003, calibrates by group likewise). Two patients are still two: what the intervals hold is measured
+on others, and stated.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def fit_intervals(
     As many may lie below as above. A group says nothing of a class of which it has fewer than 1000 pixels.
 
     Args:
-        groups: the samples of a tune patient under a degradation each, before any calibration.
+        groups: the samples of a tune patient each, before any calibration.
         unit: theirs.
         coverage: above 0 and below 1.
         degradations, patients: what the samples are of, for the manifest.
