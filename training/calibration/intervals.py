@@ -11,8 +11,8 @@ Regression", NeurIPS 2019), in its multiplicative form for images (Angelopoulos 
 Distribution-Free Uncertainty Quantification", ICML 2022). Its guarantee is for exchangeable draws. Pixels of a slice
 and slices of a patient are none: an interval that holds 90 % of all tune pixels together holds less of the patient that
 it is worst for. So every patient is a group of its own, and the largest factor counts (Vovk et al., "Mondrian
-Confidence Machine", 2003, calibrates by group likewise). Two patients are still two: what the intervals hold is measured
-on others, and stated.
+Confidence Machine", 2003, calibrates by group likewise). Two patients are still two: what the intervals hold is
+measured on others, and stated.
 """
 
 from __future__ import annotations
