@@ -25,13 +25,19 @@ from training.recipes import parse_model_name
 
 
 def write_saved_model(
-    model: keras.Model, settings: FitSettings, folder: Path, *, intervals: IntervalCalibration | None = None
+    model: keras.Model,
+    settings: FitSettings,
+    folder: Path,
+    *,
+    intervals: IntervalCalibration | None = None,
+    reduced: bool = True,
 ) -> None:
     """Writes the signatures over one set of variables.
 
-    `serving_default` (float32) and `bfloat16` are `image` -> `restored`. `with_uncertainty` (float32) is there when the
-    recipe has several outputs and gives each by its name; its `restored` is that of `serving_default`, bit for bit on
-    one processor, because it is computed by the same layers. Its interval is what `intervals` make of it.
+    `serving_default` (float32) and, if it is `reduced`, `bfloat16` are `image` -> `restored`. `with_uncertainty`
+    (float32) is there when the recipe has several outputs and gives each by its name; its `restored` is that of
+    `serving_default`, bit for bit on one processor, because it is computed by the same layers. Its interval is what
+    `intervals` make of it.
     """
     import tensorflow as tf  # noqa: PLC0415 - heavy; see the module
 
@@ -52,15 +58,16 @@ def write_saved_model(
         def float32(self, image: Any) -> dict[str, Any]:
             return {"restored": restored(image, training=False)}
 
-        @tf.function(input_signature=[image_spec])  # type: ignore[untyped-decorator]
-        def bfloat16(self, image: Any) -> dict[str, Any]:
-            answer, _ = twin.stateless_call(
-                [variable.value for variable in restored.trainable_variables],
-                [variable.value for variable in restored.non_trainable_variables],
-                image,
-                training=False,
-            )
-            return {"restored": answer}
+    # no methods: TensorFlow saves those of the module whether they are signatures or not
+    @tf.function(input_signature=[image_spec])  # type: ignore[untyped-decorator]
+    def bfloat16(image: Any) -> dict[str, Any]:
+        answer, _ = twin.stateless_call(
+            [variable.value for variable in restored.trainable_variables],
+            [variable.value for variable in restored.non_trainable_variables],
+            image,
+            training=False,
+        )
+        return {"restored": answer}
 
     @tf.function(input_signature=[image_spec])  # type: ignore[untyped-decorator]
     def with_uncertainty(image: Any) -> dict[str, Any]:
@@ -70,8 +77,10 @@ def write_saved_model(
         return {name: answer[..., channel : channel + 1] for channel, name in enumerate(recipe.outputs)}
 
     module = Exported()
-    signatures = {FLOAT32: module.float32, BFLOAT16: module.bfloat16}
-    if len(recipe.outputs) > 1:  # no method: TensorFlow saves those of the module whether they are signatures or not
+    signatures = {FLOAT32: module.float32}
+    if reduced:
+        signatures[BFLOAT16] = bfloat16
+    if len(recipe.outputs) > 1:
         signatures[UNCERTAINTY] = with_uncertainty
     options = tf.saved_model.SaveOptions(save_debug_info=False)
     tf.saved_model.save(module, str(folder), signatures=signatures, options=options)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from imaging.metrics import TISSUES
+from model_store.errors import RefusedVersion
 from model_store.golden import read_golden
 from model_store.manifest import Golden, Signature
 from model_store.restorer import load_restorer
@@ -216,6 +217,24 @@ def test_the_golden_picture_goes_from_black_to_white_and_beyond():
     assert image.shape == golden_image().shape
     for low, high in ((-1, 0), (0, 0.2), (0.4, 0.6), (0.9, 1), (1, 2)):
         assert np.count_nonzero((image >= low) & (image < high)) > 90
+
+
+def test_where_bfloat16_is_too_coarse_the_version_has_float32_only(prepared, monkeypatch, tmp_path):
+    settings = replace(SETTINGS, epochs=1)
+    fit(settings, [prepared("a", 1)], [], tmp_path / "run")
+    strict = Golden(max_abs=0.5, reduced_rms=0.0, reduced_p999=0.0, reduced_mean=0.0)
+    monkeypatch.setattr(module, "_bounds", lambda _: strict)
+    version = export(tmp_path / "run", ModelStore(tmp_path / "store", published=None))
+    assert set(version.manifest.signatures) == {"serving_default"}
+    assert load_restorer(version).precision == "float32"
+    with pytest.raises(RefusedVersion, match="no bfloat16 signature"):
+        load_restorer(version, precision="bfloat16")
+
+
+def test_a_patterned_credit_fits_where_no_name_does():
+    credits_by_series = {"a-*": Credit("all", "x"), "a-1": Credit("one", "y"), "[b]": Credit("b", "z")}
+    found = [module._credit(series, credits_by_series).collection for series in ("a-1", "a-2", "[b]", "c")]
+    assert found == ["one", "all", "b", "not stated"]
 
 
 def test_a_series_without_credit_says_so(exported):
