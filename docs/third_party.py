@@ -83,7 +83,7 @@ pixel data here and does nothing else:
 ## Data
 
 The shipped models were trained on public CT series. Their credits and licences stand in each model card, as in
-[ct-l2@2](model_store/published/ct-l2/2/README.md).
+[ct-l2@3](model_store/published/ct-l2/3/README.md).
 """
 
 

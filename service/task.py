@@ -125,7 +125,8 @@ def prepare_several(
         if ref == AUTO:
             chosen = auto.choose_for(store, first.frames.unit, [image.pixels for image in first.frames])
             own = chosen.version.ref
-            found.setdefault(own, replace(first, ref=own, version=chosen.version, chosen=chosen.reason))
+            there = found.get(own, replace(first, ref=own, version=chosen.version))
+            found[own] = replace(there, chosen=chosen.reason)
         else:
             check_unit(first.frames, named[ref].manifest, models_taking=functools.partial(names_taking, store))
             found.setdefault(named[ref].ref, replace(first, ref=ref, version=named[ref], chosen=""))

@@ -94,13 +94,15 @@ def write_saved_model(
 
 
 def _lighten(graph: Path) -> None:
-    """Takes the shapes that TensorFlow noted at every node out of a graph: a sixth of it, used by no one."""
+    """Takes the shapes that TensorFlow noted at nodes and arguments out of a graph: a sixth of it, used by no one."""
     from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415 - heavy; see the module
 
     saved = saved_model_pb2.SavedModel()
     saved.ParseFromString(graph.read_bytes())
     for meta in saved.meta_graphs:
         for function in meta.graph_def.library.function:
+            for argument in function.arg_attr.values():
+                argument.attr.pop("_output_shapes", None)
             for node in function.node_def:
                 node.attr.pop("_output_shapes", None)
     graph.write_bytes(saved.SerializeToString(deterministic=True))

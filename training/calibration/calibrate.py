@@ -123,7 +123,7 @@ def calibrate(
             measures.append(measure_answer(degraded, answer[..., 0], unit))
             if has_interval and _degrades(degrade):
                 groups[patient].append(sample(answer, reference))
-    guard = fit_guard(measures, degradations=[each.label for each in degradations], patients=patients)
+    guard = fit_guard(measures, unit, degradations=[each.label for each in degradations], patients=patients)
     intervals = None
     if has_interval:
         held = [each.label for each in degradations if _degrades(each)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imaging.guard import MEASURES, GuardMeasures, findings
+from imaging.image import Unit
 from model_store.manifest import Guard
 from training.errors import UnsuitableSeries
 
@@ -19,6 +20,11 @@ MARGIN = 1.0
 """Of the distance between the lowest and the highest value, added at both ends: two tune patients are not all of them,
 and a false alarm on every tenth scan would teach people to look away. With half of it, bounds from one of our two tune
 patients call up to 24 % of the other's answers unusual; with all of it, none."""
+
+
+HARMLESS_SHIFT: dict[Unit, float] = {"HU": 1.0, "relative": 0.002}
+"""By which values may move on average whatever the tune patients showed: nobody sees it, and a model that hardly moves
+them would else warn of nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,12 @@ class AlarmRow:
     measures: tuple[str, ...]
 
 
-def fit_guard(measures: Iterable[GuardMeasures], *, degradations: Sequence[str], patients: int) -> Guard:
+def fit_guard(measures: Iterable[GuardMeasures], unit: Unit, *, degradations: Sequence[str], patients: int) -> Guard:
     """The bounds.
 
     Args:
         measures: of answers to the tune patients.
+        unit: theirs.
         degradations, patients: what they are of, for the manifest.
 
     Raises:
@@ -50,6 +57,9 @@ def fit_guard(measures: Iterable[GuardMeasures], *, degradations: Sequence[str],
             bounds[name] = (low - MARGIN * (high - low), high + MARGIN * (high - low))
     if not bounds:
         raise UnsuitableSeries("the guard is calibrated on slices of tune/, and there are none that it can measure")
+    if "shift" in bounds:
+        low, high = bounds["shift"]
+        bounds["shift"] = (min(low, -HARMLESS_SHIFT[unit]), max(high, HARMLESS_SHIFT[unit]))
     return Guard(bounds=bounds, degradations=tuple(degradations), images=len(table), patients=patients)
 
 

@@ -115,7 +115,8 @@ def test_a_model_without_intervals_has_a_guard_all_the_same(prepared):
     model = build_unet(UNetConfig((4, 6), 1), "HU")
     found = calibrate(model, ("restored",), [prepared("b", 2)], [], [DoseProtocol(0.25, kernel=None)])
     assert found.intervals is None
-    assert found.guard.bounds["shift"] == (0, 0)  # an untrained network is the identity
+    assert found.guard.bounds["drift"] == (0, 0)  # an untrained network is the identity
+    assert found.guard.bounds["shift"] == (-1, 1)  # what nobody sees is no alarm
     assert found.alarms == found.coverage == ()
 
 
