@@ -258,8 +258,9 @@ def build_unet(
     restored = AddResidual(scale, name="restored")([image, _head(x, 1, "head", config, dtype)])
     if outputs == ("restored",):
         return keras.Model(image, restored, name="unet")
+    add_spread = AddSpread(outputs, scale, name="outputs")  # refuses other outputs, before they make a head
     spread = _head(x, len(outputs) - 1, "spread", config, dtype)
-    return keras.Model(image, AddSpread(outputs, scale, name="outputs")([restored, spread]), name="unet")
+    return keras.Model(image, add_spread([restored, spread]), name="unet")
 
 
 def _encode(normal: Any, fine: Any, config: UNetConfig, dtype: str) -> list[Any]:
