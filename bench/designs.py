@@ -14,7 +14,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from training.networks.unet import SEEN, UNIT_RANGE, AddResidual, NoiseBands, Normalise, UNetConfig, build_unet
+from training.networks.noise_bands import NoiseBands
+from training.networks.unet import SEEN, UNIT_RANGE, AddResidual, Normalise, UNetConfig, build_unet
 
 WIDTHS = (40, 64, 80, 88)
 """Of what the others are compared with."""

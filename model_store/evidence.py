@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imaging.noise.reading import NoiseReading
 from model_store.labels import read_whole
 
 EVIDENCE_FILE = "evidence.json"
@@ -90,10 +91,8 @@ def read_evidence(store: Path) -> Evidence | None:
 def choose(
     evidence: Evidence,
     unit: Literal["HU", "relative"],
+    noise: NoiseReading,
     *,
-    level: float,
-    correlation: float,
-    impulses: float,
     usable: Collection[str],
 ) -> Choice | None:
     """The version to take for an image, or None where the evidence has no usable default for its unit.
@@ -101,17 +100,18 @@ def choose(
     Args:
         evidence: of the store.
         unit: of the image.
-        level, correlation, impulses: its noise; NaN where it is not known, which then does not count.
+        noise: of it; NaN where it is not known, which then does not count.
         usable: versions that exist and take the unit.
     """
     default = evidence.defaults.get(unit)
     if default is None or default not in usable:
         return None
-    reading = f"noise of {_number(level, unit)}, correlation {_plain(correlation)}, {100 * impulses:.1f} % impulses"
+    texture = f"correlation {_plain(noise.correlation)}, {100 * noise.impulses:.1f} % impulses"
+    reading = f"noise of {_number(noise.level, unit)}, {texture}"
     rows = [row for row in evidence.rows if row.unit == unit and default in row.scores]
-    if not rows or math.isnan(level):
+    if not rows or math.isnan(noise.level):
         return Choice(default, f"the default, because nothing is known for {reading}")
-    nearest = min(rows, key=lambda row: _distance(row, level, correlation, impulses))
+    nearest = min(rows, key=lambda row: _distance(row, noise))
     scores = {ref: score for ref, score in nearest.scores.items() if ref in usable}
     best = max(scores, key=lambda ref: scores[ref])
     gain = scores[best] - scores[default]
@@ -123,10 +123,10 @@ def choose(
     )
 
 
-def _distance(row: Row, level: float, correlation: float, impulses: float) -> float:
-    octaves = abs(math.log2(max(level, 1e-9) / row.level))
-    texture = 0.0 if math.isnan(correlation) else abs(correlation - row.correlation) / _CORRELATION_STEP
-    return math.hypot(octaves, texture, abs(impulses - row.impulses) / _IMPULSE_STEP)
+def _distance(row: Row, noise: NoiseReading) -> float:
+    octaves = abs(math.log2(max(noise.level, 1e-9) / row.level))
+    texture = 0.0 if math.isnan(noise.correlation) else abs(noise.correlation - row.correlation) / _CORRELATION_STEP
+    return math.hypot(octaves, texture, abs(noise.impulses - row.impulses) / _IMPULSE_STEP)
 
 
 def _number(level: float, unit: str) -> str:

@@ -63,14 +63,6 @@ def choose_for(store: ModelStore, unit: Unit, images: Sequence[NDArray[np.float3
             if version.manifest.unit == unit:
                 usable[ref] = version
     usable.setdefault(fallback.ref, fallback)
-    noise = read_noise(images, unit)
-    choice = choose(
-        evidence,
-        unit,
-        level=noise.level,
-        correlation=noise.correlation,
-        impulses=noise.impulses,
-        usable=set(usable),
-    )
+    choice = choose(evidence, unit, read_noise(images, unit), usable=set(usable))
     assert choice is not None  # noqa: S101 - its default is usable
     return Chosen(usable[choice.ref], choice.reason)

@@ -15,7 +15,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from service import pipeline
 from service.answer import Answer
 from service.codecs import NO_DEADLINE, Codecs
 from service.errors import NotReady, ServiceError, TooBusy
-from service.executor import Executor, Restored, Restores
+from service.executor import Executor, Ran, Restored, Restores
 from service.intake import decode_pair
 from service.models import Load, LoadedVersions, restores
 from service.scores import score_frames
@@ -45,22 +45,6 @@ DRAIN_RETRY_SECONDS = 10
 MIN_RETRY_SECONDS = 1
 PRELOAD_SECONDS = 3600.0
 """Deadline of loading at the start: generous, since a slow disk is no reason to give up."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ran:
-    """What came back from the device, unchecked.
-
-    Attributes:
-        batches: of each image, (1, H, W, C) with a channel for each output.
-        infer_seconds: all runs together.
-        precision, device: of the runs.
-    """
-
-    batches: list[pipeline.Pixels]
-    infer_seconds: float
-    precision: str
-    device: str
 
 
 class Engine:

@@ -50,6 +50,22 @@ class Restored:
     infer_seconds: float
 
 
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """What came back for all images of a request, unchecked.
+
+    Attributes:
+        batches: of each image, (1, H, W, C) with a channel for each output.
+        infer_seconds: all runs together.
+        precision, device: of the runs.
+    """
+
+    batches: list[NDArray[np.float32]]
+    infer_seconds: float
+    precision: str
+    device: str
+
+
 @dataclass(eq=False)
 class _Job:
     restorer: Restores

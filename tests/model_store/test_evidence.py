@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from imaging.noise.reading import NoiseReading
 from model_store.errors import RefusedVersion, StoreConflict
 from model_store.evidence import EVIDENCE_FILE, Evidence, Row, choose
 from model_store.store import ModelStore
@@ -40,7 +41,7 @@ ALL = {DEFAULT, OTHER, MEDIAN}
 
 
 def pick(level, correlation, impulses=0.0, usable=ALL):
-    return choose(EVIDENCE, "HU", level=level, correlation=correlation, impulses=impulses, usable=usable)
+    return choose(EVIDENCE, "HU", NoiseReading(level, correlation, impulses), usable=usable)
 
 
 def test_the_best_under_the_nearest_noise_is_taken():
@@ -70,7 +71,7 @@ def test_noise_that_cannot_be_read_means_the_default():
 
 
 def test_other_units_have_no_choice():
-    assert choose(EVIDENCE, "relative", level=0.1, correlation=0, impulses=0, usable=ALL) is None
+    assert choose(EVIDENCE, "relative", NoiseReading(0.1, 0, 0), usable=ALL) is None
 
 
 def test_it_is_kept_in_the_store_and_the_writable_folder_wins(tmp_path):

@@ -178,14 +178,7 @@ def measure_gains(
         for each in series:
             pairs = list(evaluation_pairs(each, degrade))
             noise = read_noise([degraded for degraded, _ in pairs], unit)
-            choice = choose(
-                evidence,
-                unit,
-                level=noise.level,
-                correlation=noise.correlation,
-                impulses=noise.impulses,
-                usable=set(versions),
-            )
+            choice = choose(evidence, unit, noise, usable=set(versions))
             assert choice is not None  # noqa: S101 - the default is among the versions
             chosen[choice.ref] += 1
             if choice.ref == default:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from training.networks.unet import AddResidual, AddSpread, NoiseBands, Normalise, UNetConfig, build_unet, restored_only
+from training.networks.noise_bands import NoiseBands
+from training.networks.unet import AddResidual, AddSpread, Normalise, UNetConfig, build_unet, restored_only
 
 SMALL = UNetConfig(widths=(4, 6), blocks=1)
 
