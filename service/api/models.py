@@ -67,7 +67,7 @@ class Promotion(BaseModel):
     dependencies=_ADMIN,
 )
 async def promote(request: Request, name: str, label: str) -> Response:
-    """From the next request on the label means that version; requests in progress keep theirs."""
+    """The label means that version once it is loaded and warm; until then it means what it did."""
     engine = engine_of(request)
     promotion = await read_json(request, Promotion)
     await engine.codecs.run(NO_DEADLINE, engine.store.promote, name, label, promotion.version)
