@@ -47,8 +47,15 @@ class Rescale:
                 " both must be finite and the slope must not be 0"
             )
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether stored values are physical ones."""
+        return self.slope == 1 and self.intercept == 0
+
     def to_physical(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Physical values, float32, of stored values of any real dtype and any shape (computed in float64)."""
+        if self.changes_nothing and np.can_cast(stored.dtype, np.float32):
+            return stored.astype(np.float32)
         values = stored.astype(np.float64)
         values *= self.slope  # in place: fresh memory for each step would cost more than the arithmetic
         values += self.intercept
@@ -140,6 +147,8 @@ def to_stored_values(
     keep = restored == image.pixels
     if image.padding is not None:
         keep |= image.padding
+    if image.rescale.changes_nothing and dtype == np.float32 and low <= np.finfo(dtype).min:
+        return StoredPixels(np.where(keep, image.stored, restored).astype(dtype, copy=False), 0)
     exact = image.rescale.to_stored(restored)
     if np.issubdtype(dtype, np.integer):
         np.rint(exact, out=exact)

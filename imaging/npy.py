@@ -69,9 +69,10 @@ def write_npy(values: NDArray[Any]) -> bytes:
     """An NPY file (version 1.0, C order, little-endian) of (H, W) or (N, H, W) real numbers."""
     if values.ndim not in (_IMAGE, _STACK) or values.dtype.kind not in "iuf":
         raise ValueError(f"values must be (H, W) or (N, H, W) real numbers, not {values.shape} {values.dtype}")
-    file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(values, values.dtype.newbyteorder("<")), allow_pickle=False)
-    return file.getvalue()
+    values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
+    return b"".join((header.getvalue(), values.data))
 
 
 def _header(data: bytes) -> tuple[dict[Any, Any], int]:

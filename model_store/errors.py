@@ -1,7 +1,8 @@
 """Errors of the model store.
 
     ref --(grammar)--> name, version or label --(exists?)--> folder --(hashes, golden)--> Restorer
-         InvalidRef                           UnknownModel            RefusedVersion
+         InvalidRef                           UnknownModel            RefusedVersion       |
+                                                                                  OutOfDeviceMemory
 
     staged folder --(verify)--> published version           label --> version
                    RefusedVersion     StoreConflict                  UnknownModel
@@ -28,3 +29,7 @@ class RefusedVersion(ModelStoreError):
 
 class StoreConflict(ModelStoreError):
     """The store does not allow it: the version exists, is labelled, or the store is read-only."""
+
+
+class OutOfDeviceMemory(ModelStoreError):
+    """The device has not the memory for a run; a smaller one may do."""

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.errors import ModelStoreError, RefusedVersion
+from model_store.errors import ModelStoreError, OutOfDeviceMemory, RefusedVersion
 from model_store.golden import Deviation, GoldenSample, check_float32, check_reduced, deviation, read_golden
 from model_store.integrity import verify_files
 from model_store.manifest import BFLOAT16, FLOAT32, UNCERTAINTY, Manifest
@@ -98,6 +98,7 @@ class Restorer(Protocol):
 
         Raises:
             ValueError: the batch is not (N, H, W, 1) float32, or is empty.
+            OutOfDeviceMemory: the device cannot run so much at once.
         """
         ...
 
@@ -263,18 +264,24 @@ def _load(
 
     # Both go through `model`, so that the function keeps the variables alive: a signature alone does not.
 
+    def run(name: str, batch: Batch) -> dict[str, Any]:
+        try:
+            with tf.device(device):
+                answers: dict[str, Any] = model.signatures[name](image=tf.constant(batch))
+        except tf.errors.ResourceExhaustedError as error:
+            raise OutOfDeviceMemory(f"{device} has not the memory to restore {batch.shape}") from error
+        return answers
+
     def restorer_of(name: str) -> Callable[[Batch], Batch]:
         def restore(batch: Batch) -> Batch:
-            with tf.device(device):
-                answer: Batch = model.signatures[name](image=tf.constant(batch))["restored"].numpy()
+            answer: Batch = np.asarray(run(name, batch)["restored"])  # without a copy where the device is the CPU
             return answer
 
         return restore
 
     def answer_all(batch: Batch) -> dict[str, Batch]:
-        with tf.device(device):
-            answers = model.signatures[UNCERTAINTY](image=tf.constant(batch))
-            return {name: answers[name].numpy() for name in signatures[UNCERTAINTY].outputs}  # TensorFlow sorts them
+        answers = run(UNCERTAINTY, batch)
+        return {name: np.asarray(answers[name]) for name in signatures[UNCERTAINTY].outputs}  # TensorFlow sorts them
 
     functions = {name: restorer_of(name) for name in (FLOAT32, BFLOAT16) if name in signatures}
     return device, functions, answer_all if UNCERTAINTY in signatures else None

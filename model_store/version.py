@@ -8,6 +8,7 @@ Reading a version trusts nothing but the manifest's own form; its files are chec
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class ModelVersion:
         """The ref that always means this version, as in `ct-l2@3`."""
         return f"{self.name}@{self.version}"
 
-    @property
+    @functools.cached_property
     def weights_sha256(self) -> str:
         """One SHA-256 for all weights: over a line `<hash>  <path>` per file below `variables/`, sorted by path."""
         lines = [f"{digest}  {name}\n" for name, digest in sorted(self.manifest.files.items()) if _is_weights(name)]

@@ -100,7 +100,8 @@ def create_app(
         redoc_url=None,
     )
     app.state.engine, app.state.keys, app.state.statistics = engine, keys, Statistics()
-    for module in (health, reconstructions, comparisons, metrics, models, inference_protocol):
+    # Routes are looked through in this order for each request.
+    for module in (reconstructions, inference_protocol, comparisons, metrics, models, health):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(HostCheck, names=allowed_names(settings))

@@ -25,18 +25,17 @@ from imaging.frames import Frames
 from imaging.image import Rescale, Unit
 from model_store.errors import ModelStoreError
 from model_store.store import ModelStore, ModelVersion
-from service import pipeline
 from service.answer import Answer
 from service.codecs import NO_DEADLINE, Codecs
 from service.errors import NotReady, ServiceError, TooBusy
-from service.executor import Executor, Ran, Restored, Restores
+from service.executor import Executor, Ran
 from service.intake import decode_pair
-from service.models import Load, LoadedVersions, restores
+from service.models import Load, LoadedVersions
+from service.restoring import Restoring, warm_shapes
 from service.scores import score_frames
 from service.settings import Settings
 from service.task import Prepared, Task, finish, prepare, prepare_several
 from service.telemetry import Instruments, log_defect
-from service.tiling import Mosaic, Tile
 
 START_RETRY_SECONDS = 5
 DRAIN_RETRY_SECONDS = 10
@@ -70,11 +69,17 @@ class Engine:
         self.settings = settings
         self.store = store
         self.instruments = instruments
-        self.versions = LoadedVersions(
-            load, warm_sizes=settings.warm_sizes, max_loaded=settings.max_loaded, instruments=instruments
+        self._executor = Executor(
+            max_queue=settings.max_queue, batch_pixels=settings.batch_pixels, instruments=instruments
         )
+        self.versions = LoadedVersions(
+            load,
+            warm_shapes=warm_shapes(settings.warm_sizes, self._executor),
+            max_loaded=settings.max_loaded,
+            instruments=instruments,
+        )
+        self._restoring = Restoring(self.versions, self._executor, tile_pixels=settings.tile_pixels)
         self._clock = clock
-        self._executor = Executor(max_queue=settings.max_queue, instruments=instruments)
         self.codecs = Codecs(threads=settings.codec_threads, instruments=instruments)
         self._in_progress = 0
         self._state: Literal["starting", "ready", "draining", "failed"] = "starting"
@@ -210,54 +215,8 @@ class Engine:
     async def restore(
         self, version: ModelVersion, frames: Frames, outputs: Sequence[str], *, deadline: float, admitted: bool = False
     ) -> Ran:
-        """Runs a version on every image, one by one: a long stack leaves room for others between its frames.
-
-        Args:
-            version: what is to restore.
-            frames: images in its unit.
-            outputs: what it is to give; it does.
-            deadline, admitted: as `reconstruct`.
-
-        Raises:
-            ModelStoreError, ServiceError: as loading, the queue and the device say.
-        """
-        tiles = pipeline.tiles_of(frames.shape, version, tile_pixels=self.settings.tile_pixels)
-        async with self.versions.lease(version, deadline=deadline) as restorer:
-            restore = restores(restorer, outputs)
-            answers = [
-                await self._restore(
-                    restore,
-                    pipeline.to_batch(image),
-                    tiles,
-                    deadline=deadline,
-                    admitted=admitted or image is not frames.first,
-                )
-                for image in frames
-            ]
-            return Ran(
-                batches=[answer.batch for answer in answers],
-                infer_seconds=sum(answer.infer_seconds for answer in answers),
-                precision=restorer.precision if len(outputs) == 1 else "float32",
-                device=restorer.device,
-            )
-
-    async def _restore(
-        self, restore: Restores, batch: pipeline.Pixels, tiles: Sequence[Tile], *, deadline: float, admitted: bool
-    ) -> Restored:
-        """One image, tile by tile: others have their turn between them. Tiles are cut out and put together on the
-        device's thread, since the event loop has better to do."""
-        if len(tiles) == 1:
-            return await self._executor.restore(restore, batch, deadline=deadline, admitted=admitted)
-        mosaic, seconds = Mosaic((batch.shape[1], batch.shape[2])), 0.0
-        for tile in tiles:
-            part = await self._executor.restore(
-                functools.partial(mosaic.fill, restore, tile),
-                batch,
-                deadline=deadline,
-                admitted=admitted or tile is not tiles[0],
-            )
-            seconds += part.infer_seconds
-        return Restored(mosaic.whole(), seconds)
+        """Runs a version on every image; arguments and errors as `service.restoring.Restoring.restore`."""
+        return await self._restoring.restore(version, frames, outputs, deadline=deadline, admitted=admitted)
 
     async def measure(
         self, image: bytes, reference: bytes, *, rescale: Rescale | None, metrics: tuple[str, ...], deadline: float

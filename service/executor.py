@@ -1,30 +1,31 @@
-"""The device's only thread, and the queue before it.
+"""The device's only thread, and the line before it.
 
-    restore() --(place free?)--> queue --(still wanted? in time?)--> device thread --> Restored
-                 TooBusy                  ClientLeft DeadlinePassed      ModelFailed
+    restore() --(place free?)--> line --(who else fits into this run?)--> device thread --> Restored
+                 TooBusy          |                                          |
+                            DeadlinePassed                 ModelFailed, OutOfDeviceMemory of one image
 
-A caller waits in the event loop and holds no thread. Work whose caller was cancelled (its client left) or whose
-deadline passed is skipped when its turn comes, so the device never runs for nobody. A run that has begun cannot be
-stopped; its result is then dropped.
-
-Everything that knows how work reaches the device is here: batching replaces `_Job` and `_serve`, nothing else.
+The batch is what waits when the device is free and may share a run, as far as the pixel budget goes. Nothing ever waits
+for a batch to fill. The numbers of images in a run are powers of two, so that few shapes have to be warm. A run that
+fails, because the device has not the memory for it, say, is repeated in halves.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 import time
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model_store.errors import OutOfDeviceMemory
+from service.batching import stack, unstack
 from service.errors import DeadlinePassed, TooBusy
 from service.telemetry import Instruments
+from service.turns import Turn, Turns
 
 _RECENT = 0.2
 """Weight of the newest run in the moving average that `Retry-After` is estimated from."""
@@ -34,7 +35,37 @@ class Restores(Protocol):
     """What the executor needs of a restorer."""
 
     def __call__(self, batch: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """(N, H, W, 1) -> (N, H, W, 1)."""
+        """(N, H, W, 1) -> (N, H, W, C)."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """What images must have in common to share a run.
+
+    Attributes:
+        of: the loaded restorer and the outputs, compared as they are.
+        bucket: (H, W) on the network's grid.
+    """
+
+    of: tuple[object, ...]
+    bucket: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One image, or part of one.
+
+    Attributes:
+        restore: loaded, and kept loaded by the caller until the answer is there.
+        batch: (1, H, W, 1) float32.
+        ref: of the version, for the figures.
+        alike: with what it may share a run; None for nothing.
+    """
+
+    restore: Restores
+    batch: NDArray[np.float32]
+    ref: str = ""
+    alike: Alike | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +73,8 @@ class Restored:
     """What came back from the device, unchecked.
 
     Attributes:
-        batch: as the restorer returned it.
-        infer_seconds: the run itself.
+        batch: (1, H, W, C).
+        infer_seconds: the run, whoever shared it.
     """
 
     batch: NDArray[np.float32]
@@ -66,58 +97,51 @@ class Ran:
     device: str
 
 
-@dataclass(eq=False)
-class _Job:
-    restorer: Restores
-    batch: NDArray[np.float32]
-    deadline: float
-    loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Restored]
-    wanted: bool = True
-
-
 class Executor:
     """One thread that runs restorers, one batch at a time, first come first served.
 
     Args:
-        max_queue: how many jobs may wait (the running one is not counted).
-        instruments: where depth and shedding are counted.
+        max_queue: how many images may wait (those that run are not counted).
+        batch_pixels: how many pixels, padding included, images may have together to share a run.
+        instruments: where depth, runs and shedding are counted.
     """
 
-    def __init__(self, *, max_queue: int, instruments: Instruments) -> None:
+    def __init__(self, *, max_queue: int, batch_pixels: int, instruments: Instruments) -> None:
         self._max_queue = max_queue
+        self._batch_pixels = batch_pixels
         self._instruments = instruments
-        self._waiting: deque[_Job] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
+        self._turns: Turns[Work, Restored] = Turns(instruments.queue_depth.set)
         self._began: float | None = None
         self._typical_seconds = 1.0
         # A daemon, so that a run that hangs cannot keep a terminated process alive.
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self._thread.start()
 
-    async def restore(
-        self, restorer: Restores, batch: NDArray[np.float32], *, deadline: float, admitted: bool = False
-    ) -> Restored:
-        """Runs `restorer` on `batch` when its turn comes.
+    async def restore(self, works: Sequence[Work], *, deadline: float, admitted: bool = False) -> list[Restored]:
+        """Does the works of one request when their turn comes.
 
         Args:
-            restorer: loaded, and kept loaded by the caller until this returns.
-            batch: (N, H, W, 1) float32.
+            works: to be done: no more than a batch, so that others have their turn in between.
             deadline: in `time.monotonic()` seconds.
-            admitted: a later frame of a request whose first one found a place: it waits in any case, because what was
-                done for the others would be lost. No request waits with more than one frame at a time.
+            admitted: earlier works of the request found a place: these wait in any case, because what was done would
+                be lost.
 
         Raises:
-            TooBusy: the queue is full.
+            TooBusy: the line is full.
             DeadlinePassed: the deadline passed while waiting or running.
+            OutOfDeviceMemory: the device cannot run one of them, even alone.
         """
-        loop = asyncio.get_running_loop()
-        job = _Job(restorer, batch, deadline, loop, loop.create_future())
-        self._enqueue(job, admitted=admitted)
+        if len(self._turns) >= self._max_queue and not admitted:
+            self._instruments.shed.labels("queue").inc()
+            raise TooBusy(
+                f"{len(self._turns)} images already wait for the device, and no more may; try again later",
+                retry_after=max(1, math.ceil(self._typical_seconds * len(self._turns))),
+            )
+        turns = [Turn[Work, Restored](work, deadline) for work in works]
+        for turn in turns:
+            self._turns.add(turn)
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await job.answer
+            return [await turn.result() for turn in turns]
         except TimeoutError:
             self._instruments.expired.inc()
             raise DeadlinePassed(
@@ -125,86 +149,86 @@ class Executor:
                 " or try again when the service is less busy"
             ) from None
         finally:
-            self._forget(job)
+            for turn in turns:
+                self._turns.drop(turn)
+
+    def images_per_run(self, bucket: tuple[int, int]) -> int:
+        """How many images of a bucket share a run at most; at least one."""
+        return _power_of_two(max(1, self._batch_pixels // math.prod(bucket)))
+
+    def waiting(self) -> int:
+        """How many images wait."""
+        return len(self._turns)
 
     def running_seconds(self) -> float:
-        """How long the present run has taken; 0 while idle."""
+        """Age of the run in progress; 0 when there is none."""
         began = self._began
         return 0.0 if began is None else time.monotonic() - began
 
     def close(self) -> None:
-        """Ends the thread after the present run; what waits is not run any more."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-
-    def _enqueue(self, job: _Job, *, admitted: bool) -> None:
-        with self._changed:
-            if len(self._waiting) >= self._max_queue and not admitted:
-                self._instruments.shed.labels("queue").inc()
-                seconds = max(1, math.ceil(self._typical_seconds * len(self._waiting)))
-                raise TooBusy(
-                    f"{len(self._waiting)} images already wait for the device, and no more may; try again later",
-                    retry_after=seconds,
-                )
-            self._waiting.append(job)
-            self._instruments.queue_depth.set(len(self._waiting))
-            self._changed.notify()
-
-    def _forget(self, job: _Job) -> None:
-        """Frees the job's place when it has not begun."""
-        with self._changed:
-            job.wanted = False
-            if job in self._waiting:
-                self._waiting.remove(job)
-                self._instruments.queue_depth.set(len(self._waiting))
-
-    def _next(self) -> _Job | None:
-        with self._changed:
-            while not self._closed and not self._waiting:
-                self._changed.wait()
-            if self._closed:
-                return None
-            job = self._waiting.popleft()
-            self._instruments.queue_depth.set(len(self._waiting))
-            return job
+        """Ends the thread after its present run."""
+        self._turns.close()
 
     def _run(self) -> None:
-        # No variable here outlives its turn: a batch and its answer are freed before the thread waits again.
-        while self._serve(self._next()):
-            pass
+        while self._serve(self._turns.first()):
+            pass  # no variable here outlives its turn: images and answers are freed before the thread waits again
 
-    def _serve(self, job: _Job | None) -> bool:
-        if job is None:
+    def _serve(self, first: Turn[Work, Restored] | None) -> bool:
+        if first is None:
             return False
-        begin = time.monotonic()
-        if not job.wanted or begin >= job.deadline:
-            return True
-        self._began = begin
+        turns = [first]
+        alike = first.work.alike
+        if alike is not None:
+            most = self.images_per_run(alike.bucket)
+            turns += self._turns.more(
+                lambda work: work.alike == alike, lambda fitting: _power_of_two(min(most, 1 + fitting)) - 1
+            )
+        self._began = time.monotonic()
         try:
-            batch = job.restorer(job.batch)
-        except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to its caller, not to this thread
-            _deliver(job, error)
-        else:
-            seconds = time.monotonic() - begin
-            self._typical_seconds += _RECENT * (seconds - self._typical_seconds)
-            _deliver(job, Restored(batch, seconds))
+            self._restore(turns)
         finally:
             self._began = None
         return True
 
-
-def _deliver(job: _Job, result: Restored | Exception) -> None:
-    def settle() -> None:
-        if job.answer.done():
+    def _restore(self, turns: Sequence[Turn[Work, Restored]]) -> None:
+        """Settles all turns of one run; where that fails, of ever smaller ones."""
+        begin = time.monotonic()
+        try:
+            answers = _answers([turn.work for turn in turns])
+        except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to its callers, not to this thread
+            if isinstance(error, OutOfDeviceMemory):
+                self._instruments.out_of_memory.inc()
+            middle = len(turns) // 2
+            if middle == 0:
+                turns[0].settle(error)
+            else:  # less at once; and whose image it was that cannot be restored, nobody else shall feel
+                self._restore(turns[:middle])
+                self._restore(turns[middle:])
             return
-        if isinstance(result, Exception):
-            job.answer.set_exception(result)
-        else:
-            job.answer.set_result(result)
+        seconds = time.monotonic() - begin
+        self._typical_seconds += _RECENT * (seconds / len(turns) - self._typical_seconds)
+        for turn, answer in zip(turns, answers, strict=True):
+            turn.settle(Restored(answer, seconds))
+        self._account([turn.work for turn in turns], seconds)
 
-    try:
-        job.loop.call_soon_threadsafe(settle)
-    except RuntimeError:
-        # the loop is closed: nobody waits any more
-        return
+    def _account(self, works: Sequence[Work], seconds: float) -> None:
+        ref, alike = works[0].ref, works[0].alike
+        own = sum(work.batch.shape[1] * work.batch.shape[2] for work in works)
+        given = own if alike is None or len(works) == 1 else len(works) * math.prod(alike.bucket)
+        self._instruments.device_seconds.labels(ref).inc(seconds)
+        self._instruments.device_pixels.labels(ref).inc(given)
+        self._instruments.padded_pixels.labels(ref).inc(given - own)
+        self._instruments.batch_images.labels(ref).observe(len(works))
+
+
+def _answers(works: Sequence[Work]) -> list[NDArray[np.float32]]:
+    restore, alike = works[0].restore, works[0].alike
+    images = [work.batch for work in works]
+    if alike is None or len(images) == 1:
+        return [restore(images[0])]
+    return unstack(restore(stack(images, alike.bucket)), images, alike.bucket)
+
+
+def _power_of_two(number: int) -> int:
+    """The largest that is no more than `number`, which is at least 1."""
+    return 1 << (number.bit_length() - 1)

@@ -123,16 +123,16 @@ class LoadedVersions:
 
     Args:
         load: from version to proven restorer; runs on the loader thread.
-        warm_sizes: (H, W) of the images to run before a version serves.
+        warm_shapes: (N, H, W) of the batches to run before a version serves.
         max_loaded: how many versions may be in memory.
         instruments: where their number is shown.
     """
 
     def __init__(
-        self, load: Load, *, warm_sizes: tuple[tuple[int, int], ...], max_loaded: int, instruments: Instruments
+        self, load: Load, *, warm_shapes: Sequence[tuple[int, int, int]], max_loaded: int, instruments: Instruments
     ) -> None:
         self._load = load
-        self._warm_sizes = warm_sizes
+        self._warm_shapes = warm_shapes
         self._max_loaded = max_loaded
         self._instruments = instruments
         self._entries: dict[str, _Entry] = {}
@@ -268,8 +268,8 @@ class LoadedVersions:
         begin = time.monotonic()
         restorer = self._load(version)
         empty = AIR_HU if version.manifest.unit == "HU" else 0.0
-        for height, width in self._warm_sizes:
-            restorer(np.full((1, height, width, 1), empty, np.float32))
+        for count, height, width in self._warm_shapes:
+            restorer(np.full((count, height, width, 1), empty, np.float32))
         structlog.get_logger("clearslice").info(
             "loaded",
             model=version.ref,

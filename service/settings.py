@@ -129,6 +129,12 @@ class Settings(BaseSettings):
         description="Rows x columns of one image. Several copies of it are in memory while it is decoded, restored and"
         " encoded, beside what a run of the model needs (`tile_pixels`).",
     )
+    batch_pixels: Annotated[int, Field(ge=1)] = Field(
+        default=4 * 512 * 512,
+        description="Images that wait share a run of the model as far as they have no more pixels together; nothing"
+        " waits for others to come. Each run then needs as much memory as one image of so many pixels. 1: each by"
+        " itself.",
+    )
     tile_pixels: Annotated[int, Field(ge=512 * 512)] = Field(
         default=2048 * 2048,
         description="Larger images, which `max_pixels` must allow, are restored in tiles of about so many pixels,"

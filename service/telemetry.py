@@ -33,6 +33,8 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # From a trivial model on a small image to the slowest U-Net on a busy CPU.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
+_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+
 _UNROUTED = "unrouted"
 """Label of requests to no route: their paths are the client's invention, and would be labels without number."""
 
@@ -71,6 +73,13 @@ class Instruments:
         self.queue_seconds = time_spent("queue_seconds", "Waiting for the model and for the device.", "model")
         self.infer_seconds = time_spent("infer_seconds", "Running on the device.", "model")
         self.encode_seconds = time_spent("encode_seconds", "Pixels to answer, metrics included.", "format")
+        self.device_seconds = count("device_seconds", "The device ran, whoever shared a run.", "model")
+        self.device_pixels = count("device_pixels", "Pixels that the device was given, padding included.", "model")
+        self.padded_pixels = count("padded_pixels", "Of them, padding of images that shared a run.", "model")
+        self.batch_images = Histogram(
+            "clearslice_batch_images", "Images that shared a run.", ["model"], registry=registry, buckets=_BATCHES
+        )
+        self.out_of_memory = count("out_of_memory", "Runs for which the device had not enough memory.")
         self.queue_depth = gauge("queue_depth", "Images that wait for the device.")
         self.shed = count("shed", "Requests answered 429 because every place was taken.", "place")
         self.warned = count("warned", "Answers that the guard found unlike the model's usual ones.", "model")

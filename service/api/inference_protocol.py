@@ -22,6 +22,7 @@ from service.api import schemas
 from service.api.access import requires
 from service.api.answers import MODEL_HEADER, WARNING_HEADER, server_timing
 from service.api.fields import TIMEOUT_HEADER, parse_timeout
+from service.api.parts import Parts
 from service.api.uploaded import engine_of, while_connected
 from service.api.uploads import BodyLimits, receive
 from service.codecs import NO_DEADLINE
@@ -167,7 +168,7 @@ async def run(request: Request, name: str) -> Response:
     }
     if answer.warnings:
         headers[WARNING_HEADER] = "; ".join(answer.warnings)
-    return Response(answer.body, headers=headers)
+    return Parts(answer.body, headers)
 
 
 @router.post("/v2/repository/index", summary="All versions", dependencies=_READ)

@@ -7,6 +7,7 @@ The same input gives the same UID on every machine, and a UID never stands for t
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -19,6 +20,7 @@ NAMESPACE = uuid.UUID("5bd1f2c3-6f0e-5c4c-9a39-0d1c2c0a7d55")
 MANUFACTURER = "Clearslice"
 
 
+@functools.cache  # it is read from a file
 def program_version() -> str:
     """The version of this program, as SoftwareVersions names it."""
     return importlib.metadata.version("clearslice")

@@ -10,7 +10,7 @@ Other datatypes than FP32 become float32; the answer is FP32 in the shape that c
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from service.api.uploads import BodyLimits, unpack
 from service.engine import Engine
 from service.errors import MalformedInference
 from service.executor import Ran
-from service.inference.message import MAX_JSON_BYTES, NUMBER_BYTES, InferRequest, WantedOutput, parse, render
+from service.inference.message import MAX_JSON_BYTES, NUMBER_BYTES, Body, InferRequest, WantedOutput, parse, render
 from service.inference.statistics import Statistics
 from service.models import no_such_output, resolve_standing
 from service.settings import Settings
@@ -58,7 +58,7 @@ class Inferred:
         images: how many.
     """
 
-    body: bytes
+    body: Body
     headers: dict[str, str]
     version: ModelVersion
     precision: str
@@ -193,7 +193,7 @@ def _check_values(batch: NDArray[Any], unit: Unit) -> None:
         )
 
 
-def _answer(asked: _Asked, names: tuple[str, ...], ran: Ran) -> tuple[bytes, dict[str, str], tuple[str, ...]]:
+def _answer(asked: _Asked, names: tuple[str, ...], ran: Ran) -> tuple[Body, dict[str, str], tuple[str, ...]]:
     version, frames = asked.version, asked.frames
     answers = [
         pipeline.checked_outputs(batch, image, version.ref, names)
@@ -207,8 +207,12 @@ def _answer(asked: _Asked, names: tuple[str, ...], ran: Ran) -> tuple[bytes, dic
         "parameters": {"precision": ran.precision, "device": ran.device, "warning": "; ".join(warnings)},
     }
     tensors = {
-        output.name: np.stack([answer[output.name] for answer in answers]).reshape(asked.shape)
+        output.name: _together([answer[output.name] for answer in answers]).reshape(asked.shape)
         for output in asked.outputs
     }
     body, headers = render(document, tensors, {output.name: output.binary for output in asked.outputs})
     return body, headers, warnings
+
+
+def _together(images: Sequence[pipeline.Pixels]) -> pipeline.Pixels:
+    return images[0] if len(images) == 1 else np.stack(images)

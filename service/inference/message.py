@@ -25,6 +25,9 @@ from model_store.refs import echo
 from service.errors import MalformedInference
 from service.inference import datatypes
 
+Body = list[bytes | memoryview]
+"""Of an answer, in parts that are sent one after the other."""
+
 LENGTH_HEADER = "Inference-Header-Content-Length"
 BINARY_TYPE = "application/octet-stream"
 
@@ -106,7 +109,7 @@ def parse(body: bytes | bytearray, header: str | None) -> InferRequest:
 
 def render(
     document: dict[str, Any], tensors: Mapping[str, NDArray[np.float32]], binary: Mapping[str, bool]
-) -> tuple[bytes, dict[str, str]]:
+) -> tuple[Body, dict[str, str]]:
     """The body of an answer and the headers that belong to it.
 
     Args:
@@ -119,13 +122,13 @@ def render(
         described: dict[str, Any] = {"name": name, "datatype": "FP32", "shape": list(tensor.shape)}
         if binary[name]:
             parts.append(datatypes.to_bytes(tensor))
-            outputs.append(_json({**described, "parameters": {"binary_data_size": len(parts[-1])}}))
+            outputs.append(_json({**described, "parameters": {"binary_data_size": parts[-1].nbytes}}))
         else:
             outputs.append(f'{_json(described)[:-1]},"data":{datatypes.to_json(tensor)}}}')
     text = f'{_json(document)[:-1]},"outputs":[{",".join(outputs)}]}}'.encode()
     if not parts:
-        return text, {"Content-Type": "application/json"}
-    return b"".join([text, *parts]), {"Content-Type": BINARY_TYPE, LENGTH_HEADER: str(len(text))}
+        return [text], {"Content-Type": "application/json"}
+    return [text, *parts], {"Content-Type": BINARY_TYPE, LENGTH_HEADER: str(len(text))}
 
 
 def _json(document: Mapping[str, Any]) -> str:

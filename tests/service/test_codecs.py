@@ -76,7 +76,7 @@ async def test_what_waits_is_freed_when_it_is_given_up():
         held = Held()
         gone = weakref.ref(held)
         waiting = asyncio.ensure_future(made.run(NO_DEADLINE, held))
-        await until(lambda: made._free._waiters)
+        await until(lambda: len(made._turns) == 1)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         del held, waiting

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.errors import DeadlinePassed, TooBusy
-from service.executor import Executor
+from service.executor import Alike, Executor, Work
 from service.telemetry import Instruments
 
 pytestmark = pytest.mark.anyio
@@ -32,13 +32,18 @@ class Gate:
         return batch
 
 
+async def restore(made, restorer, *, deadline, batch=BATCH, **options):
+    (answer,) = await made.restore([Work(restorer, batch, **options)], deadline=deadline)
+    return answer
+
+
 def plus(number):
     return lambda batch: batch + np.float32(number)
 
 
 @contextmanager
-def executor(max_queue=2):
-    made = Executor(max_queue=max_queue, instruments=Instruments())
+def executor(max_queue=2, batch_pixels=1):
+    made = Executor(max_queue=max_queue, batch_pixels=batch_pixels, instruments=Instruments())
     try:
         yield made
     finally:
@@ -61,13 +66,13 @@ async def entered(gate):
 
 
 async def until_waiting(made, count):
-    while len(made._waiting) != count:  # noqa: ASYNC110 - the queue has no event to wait for
+    while made.waiting() != count:  # noqa: ASYNC110 - the queue has no event to wait for
         await asyncio.sleep(0)
 
 
 async def test_answers_go_to_their_own_callers():
     with executor(max_queue=20) as made:
-        answers = await asyncio.gather(*(made.restore(plus(number), BATCH, deadline=soon()) for number in range(15)))
+        answers = await asyncio.gather(*(restore(made, plus(number), deadline=soon()) for number in range(15)))
     assert [answer.batch[0, 0, 0, 0] for answer in answers] == list(range(15))
     assert all(answer.infer_seconds >= 0 for answer in answers)
 
@@ -75,28 +80,28 @@ async def test_answers_go_to_their_own_callers():
 async def test_a_full_queue_refuses_at_once_and_recovers():
     gate = Gate()
     with executor(max_queue=2) as made:
-        running = asyncio.ensure_future(made.restore(gate, BATCH, deadline=soon()))
+        running = asyncio.ensure_future(restore(made, gate, deadline=soon()))
         await entered(gate)
-        waiting = [asyncio.ensure_future(made.restore(plus(1), BATCH, deadline=soon())) for _ in range(2)]
+        waiting = [asyncio.ensure_future(restore(made, plus(1), deadline=soon())) for _ in range(2)]
         await until_waiting(made, 2)
         assert figure(made, "queue_depth") == 2
         with pytest.raises(TooBusy) as caught:
-            await made.restore(plus(2), BATCH, deadline=soon())
+            await restore(made, plus(2), deadline=soon())
         assert caught.value.retry_after >= 1
         assert figure(made, "shed", "queue") == 1
         gate.opened.set()
         await asyncio.gather(running, *waiting)
-        assert (await made.restore(plus(3), BATCH, deadline=soon())).batch[0, 0, 0, 0] == 3
+        assert (await restore(made, plus(3), deadline=soon())).batch[0, 0, 0, 0] == 3
         assert figure(made, "queue_depth") == 0
 
 
 async def test_a_deadline_in_the_queue_frees_the_place_and_the_work_never_runs():
     gate, late = Gate(), Gate()
     with executor(max_queue=1) as made:
-        running = asyncio.ensure_future(made.restore(gate, BATCH, deadline=soon()))
+        running = asyncio.ensure_future(restore(made, gate, deadline=soon()))
         await entered(gate)
         with pytest.raises(DeadlinePassed):
-            await made.restore(late, BATCH, deadline=time.monotonic() + 0.01)
+            await restore(made, late, deadline=time.monotonic() + 0.01)
         assert figure(made, "queue_depth") == 0
         assert figure(made, "expired") == 1
         gate.opened.set()
@@ -108,17 +113,17 @@ async def test_a_deadline_while_running_answers_and_the_next_job_runs():
     gate = Gate()
     with executor() as made:
         with pytest.raises(DeadlinePassed):
-            await made.restore(gate, BATCH, deadline=time.monotonic() + 0.05)
+            await restore(made, gate, deadline=time.monotonic() + 0.05)
         gate.opened.set()
-        assert (await made.restore(plus(1), BATCH, deadline=soon())).batch[0, 0, 0, 0] == 1
+        assert (await restore(made, plus(1), deadline=soon())).batch[0, 0, 0, 0] == 1
 
 
 async def test_work_of_a_client_that_left_is_dropped():
     gate, dropped = Gate(), Gate()
     with executor() as made:
-        running = asyncio.ensure_future(made.restore(gate, BATCH, deadline=soon()))
+        running = asyncio.ensure_future(restore(made, gate, deadline=soon()))
         await entered(gate)
-        leaving = asyncio.ensure_future(made.restore(dropped, BATCH, deadline=soon()))
+        leaving = asyncio.ensure_future(restore(made, dropped, deadline=soon()))
         await until_waiting(made, 1)
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -135,15 +140,15 @@ async def test_an_exception_belongs_to_its_caller_and_the_thread_lives_on():
 
     with executor() as made:
         with pytest.raises(ZeroDivisionError):
-            await made.restore(fail, BATCH, deadline=soon())
-        assert (await made.restore(plus(1), BATCH, deadline=soon())).batch[0, 0, 0, 0] == 1
+            await restore(made, fail, deadline=soon())
+        assert (await restore(made, plus(1), deadline=soon())).batch[0, 0, 0, 0] == 1
 
 
 async def test_the_age_of_the_running_job_is_known():
     gate = Gate()
     with executor() as made:
         assert made.running_seconds() == 0
-        running = asyncio.ensure_future(made.restore(gate, BATCH, deadline=soon()))
+        running = asyncio.ensure_future(restore(made, gate, deadline=soon()))
         await entered(gate)
         assert made.running_seconds() > 0
         gate.opened.set()
@@ -154,13 +159,13 @@ async def test_the_age_of_the_running_job_is_known():
 async def test_a_later_frame_of_an_admitted_request_waits_even_where_the_queue_is_full():
     gate = Gate()
     with executor(max_queue=1) as made:
-        running = asyncio.create_task(made.restore(gate, BATCH, deadline=soon()))
+        running = asyncio.create_task(restore(made, gate, deadline=soon()))
         await entered(gate)
-        waiting = asyncio.create_task(made.restore(plus(1), BATCH, deadline=soon()))
+        waiting = asyncio.create_task(restore(made, plus(1), deadline=soon()))
         await asyncio.sleep(0)  # it takes the only place
         with pytest.raises(TooBusy):
-            await made.restore(plus(2), BATCH, deadline=soon())
-        later = asyncio.create_task(made.restore(plus(3), BATCH, deadline=soon(), admitted=True))
+            await restore(made, plus(2), deadline=soon())
+        later = asyncio.create_task(restore(made, plus(3), deadline=soon(), admitted=True))
         await asyncio.sleep(0)
         gate.opened.set()
         answers = [await task for task in (running, waiting, later)]

@@ -30,8 +30,8 @@ class Restorer:
         return batch
 
 
-def loaded_versions(load=Restorer, *, max_loaded=4, warm_sizes=()):
-    return LoadedVersions(load, warm_sizes=warm_sizes, max_loaded=max_loaded, instruments=Instruments())
+def loaded_versions(load=Restorer, *, max_loaded=4, warm_shapes=()):
+    return LoadedVersions(load, warm_shapes=warm_shapes, max_loaded=max_loaded, instruments=Instruments())
 
 
 def soon():
@@ -62,7 +62,7 @@ async def test_many_requests_load_once(published):
 
 @pytest.mark.parametrize(("ref", "empty"), [("ct-tiny", -1000.0), ("gray-tiny", 0.0)])
 async def test_every_size_is_warm_before_the_first_request(published, ref, empty):
-    versions = loaded_versions(warm_sizes=((8, 9), (512, 512)))
+    versions = loaded_versions(warm_shapes=((1, 8, 9), (1, 512, 512)))
     async with versions.lease(published.resolve(ref), deadline=soon()) as restorer:
         assert restorer.shapes == [(1, 8, 9, 1), (1, 512, 512, 1)]
         assert restorer.values == {empty}

@@ -51,7 +51,7 @@ async def test_a_full_queue_is_answered_429(serve, npy):
         running = asyncio.ensure_future(client.post(npy(IMAGE), **HU))
         restorer = await started(client)
         waiting = asyncio.ensure_future(client.post(npy(IMAGE), **HU))
-        await until(lambda: len(client.engine._executor._waiting) == 1)
+        await until(lambda: client.engine._executor.waiting() == 1)
         assert await figure(client, "clearslice_queue_depth") == 1
         refused = await client.post(npy(IMAGE), **HU)
         assert refused.status_code == 429
@@ -83,7 +83,7 @@ async def test_work_of_a_client_that_left_is_dropped(serve, npy):
         status = await leave_while_waiting(client, npy(IMAGE))
         assert status in (None, 499)
         assert client.engine._in_progress == 1
-        assert not client.engine._executor._waiting
+        assert not client.engine._executor.waiting()
         restorer.go_on.set()
         assert (await running).status_code == 200
         assert len(restorer.seen) == 1
@@ -100,7 +100,7 @@ async def leave_while_waiting(client, image):
     async def receive():
         for message in messages:
             return message
-        await until(lambda: client.engine._executor._waiting)
+        await until(lambda: client.engine._executor.waiting())
         return {"type": "http.disconnect"}
 
     async def send(message):

@@ -165,7 +165,7 @@ async def test_others_are_served_between_the_frames_of_a_stack(serve, npy):
         restorer = client.restorers["ct-tiny@1"]
         await asyncio.to_thread(restorer.started.wait, 20)
         short = asyncio.create_task(client.post(npy(single), **HU))
-        while not client.engine._executor._waiting:  # noqa: ASYNC110 - the queue has no event to wait for
+        while not client.engine._executor.waiting():  # noqa: ASYNC110 - the queue has no event to wait for
             await asyncio.sleep(0)
         restorer.go_on.set()
         answers = await asyncio.gather(long, short)

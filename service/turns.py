@@ -1,0 +1,143 @@
+"""A line of work before some threads, whose callers wait in an event loop and hold no thread.
+
+    caller: add --> turn --await--> result          (left, or late: dropped, and its place is free at once)
+                     |
+    thread:   first, more --> work --> settle
+
+A thread takes its next turn by itself, without the event loop in between, and never one that nobody waits for any
+more: what is given up leaves nothing behind. Work that has begun cannot be stopped; its result is then dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+W = TypeVar("W")
+R = TypeVar("R")
+
+NEVER = float("inf")
+"""A deadline that does not come."""
+
+
+@dataclass(eq=False)
+class Turn(Generic[W, R]):
+    """One caller's place in the line; made in the event loop that it waits in.
+
+    Attributes:
+        work: what is to be done.
+        deadline: until when, in `time.monotonic()` seconds, or `NEVER`.
+    """
+
+    work: W
+    deadline: float
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _wanted: bool = True
+
+    def __post_init__(self) -> None:
+        self._answer: asyncio.Future[R] = self._loop.create_future()
+
+    async def result(self) -> R:
+        """What the thread settles it with.
+
+        Raises:
+            TimeoutError: the deadline came first.
+            Exception: whatever the work raised.
+        """
+        async with asyncio.timeout(None if self.deadline == NEVER else self.deadline - time.monotonic()):
+            return await self._answer
+
+    def wanted(self) -> bool:
+        """Whether somebody still waits, and in time."""
+        return self._wanted and time.monotonic() < self.deadline
+
+    def give_up(self) -> None:
+        """Nobody waits any more."""
+        self._wanted = False
+
+    def settle(self, result: R | Exception) -> None:
+        """Gives the caller the result; called by a thread, perhaps after the loop has ended."""
+
+        def wake() -> None:
+            if self._answer.done():
+                return
+            if isinstance(result, Exception):
+                self._answer.set_exception(result)
+            else:
+                self._answer.set_result(result)
+
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(wake)
+
+
+class Turns(Generic[W, R]):
+    """The line; first come, first served.
+
+    Args:
+        changed: told how many wait, whenever that changes.
+    """
+
+    def __init__(self, changed: Callable[[int], object] = lambda _: None) -> None:
+        self._changed = changed
+        self._line: deque[Turn[W, R]] = deque()
+        self._news = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def add(self, turn: Turn[W, R]) -> None:
+        """At the end of the line."""
+        with self._news:
+            self._line.append(turn)
+            self._changed(len(self._line))
+            self._news.notify()
+
+    def drop(self, turn: Turn[W, R]) -> None:
+        """Frees the place of a turn, if it still has one."""
+        turn.give_up()
+        with self._news:
+            if turn in self._line:
+                self._line.remove(turn)
+                self._changed(len(self._line))
+
+    def first(self) -> Turn[W, R] | None:
+        """The first that is wanted, waiting for one if need be; None after the end."""
+        with self._news:
+            while not self._closed:
+                while self._line:
+                    turn = self._line.popleft()
+                    if turn.wanted():
+                        self._changed(len(self._line))
+                        return turn
+                self._changed(0)
+                self._news.wait()
+        return None
+
+    def more(self, fits: Callable[[W], bool], take: Callable[[int], int]) -> list[Turn[W, R]]:
+        """The first ones that are wanted and whose work `fits`, of those that wait now; others keep their places.
+
+        Args:
+            fits: whether a work may go.
+            take: from how many fit to how many of them go.
+        """
+        with self._news:
+            fitting = [turn for turn in self._line if turn.wanted() and fits(turn.work)]
+            gone = fitting[: take(len(fitting))]
+            for turn in gone:
+                self._line.remove(turn)
+            if gone:
+                self._changed(len(self._line))
+        return gone
+
+    def close(self) -> None:
+        """Ends the line: whoever waits for a turn gets None."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
