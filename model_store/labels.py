@@ -40,12 +40,14 @@ class Labels(BaseModel):
     Attributes:
         labels: label -> version. `null` hides a label that ships with the project.
         removed: numbers that were used and removed; never given again, and never looked up.
+        canary_weight: the share of series, 0 to 1, that the label `canary` gets of those that name no version.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: Literal[1] = 1
     labels: dict[Label, Number | None] = {}
     removed: tuple[Number, ...] = ()
+    canary_weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
 
 
 class StoreFile(BaseModel):

@@ -46,6 +46,9 @@ PUBLISHED = Path(__file__).parent / "published"
 STABLE = "stable"
 """The label that a bare name means."""
 
+CANARY = "canary"
+"""The label that may get a share of the series whose senders name no version."""
+
 NAMES_SHOWN = 20
 """How many names or numbers a message lists."""
 
@@ -96,6 +99,19 @@ class ModelStore:
         for layer in reversed(self._layers):
             merged.update(read_labels(layer / name).labels)
         return {label: version for label, version in sorted(merged.items()) if version is not None}
+
+    def canary_weight(self, name: str) -> float:
+        """The share of series, 0 to 1, that a model's label `canary` gets; 0 where it has no such label.
+
+        Raises:
+            InvalidRef, RefusedVersion: as `labels`.
+        """
+        check_name(name)
+        for layer in self._layers:
+            own = read_labels(layer / name)
+            if CANARY in own.labels:
+                return own.canary_weight if own.labels[CANARY] is not None else 0.0
+        return 0.0
 
     def default_ref(self) -> str:
         """The ref of the model used when nothing else is asked for, as in `ct-l2@stable`.
@@ -168,19 +184,27 @@ class ModelStore:
                 fsync(store)
         return self._version(draft.name, number, [number])
 
-    def promote(self, name: str, label: str, version: int) -> None:
+    def promote(self, name: str, label: str, version: int, *, weight: float | None = None) -> None:
         """Points a label at a version, in one step.
 
+        Args:
+            name, label, version: of what.
+            weight: of the label `canary`, as `canary_weight`; None leaves it as it is.
+
         Raises:
+            ValueError: a weight that is not 0 to 1, or of another label.
             InvalidRef: `name` or `label` breaks the grammar.
             UnknownModel: there is no such version.
             StoreConflict: the store cannot be written to.
         """
         check_name(name)
         check_label(label)
+        if weight is not None and (label != CANARY or not 0 <= weight <= 1):
+            raise ValueError(f"a weight is a number from 0 to 1 of the label {CANARY!r}, not {weight} of {label!r}")
         with self._changing_labels(name) as (folder, own):
             self._version(name, version, self.versions(name))
-            self._write(folder, own, labels={**own.labels, label: version})
+            changed = own if weight is None else own.model_copy(update={"canary_weight": weight})
+            self._write(folder, changed, labels={**own.labels, label: version})
 
     def remove_label(self, name: str, label: str) -> None:
         """Takes a label away; one that ships with the project is hidden.
@@ -198,7 +222,8 @@ class ModelStore:
             kept: dict[str, int | None] = {key: value for key, value in own.labels.items() if key != label}
             if self.published is not None and read_labels(self.published / name).labels.get(label) is not None:
                 kept[label] = None
-            self._write(folder, own, labels=kept)
+            changed = own.model_copy(update={"canary_weight": 0.0}) if label == CANARY else own
+            self._write(folder, changed, labels=kept)
 
     def set_default(self, ref: str) -> None:
         """Names the model used when nothing else is asked for.
@@ -249,7 +274,10 @@ class ModelStore:
     def _version(self, name: str, number: int, versions: list[int]) -> ModelVersion:
         """The version of that number, which must be among `versions`."""
         self._check_exists(name, number, versions)
-        folder = next(layer / name for layer in self._layers if number in _numbers(layer / name))
+        folders = [layer / name for layer in self._layers if number in _numbers(layer / name)]
+        if not folders:  # it went in between
+            raise UnknownModel(f"{name} has no version {number} any more")
+        folder = folders[0]
         found = read_version(folder / str(number))
         if (found.name, found.version) != (name, number):
             raise RefusedVersion(
@@ -316,7 +344,9 @@ class ModelStore:
         write_whole(
             folder / LABELS_FILE,
             Labels(
-                labels=own.labels if labels is None else labels, removed=own.removed if removed is None else removed
+                labels=own.labels if labels is None else labels,
+                removed=own.removed if removed is None else removed,
+                canary_weight=own.canary_weight,
             ),
         )
 

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from imaging import codec_process
 from model_store.store import ModelStore
+from model_store.watched import WatchedStore
 from service.api import comparisons, health, inference_protocol, metrics, models, problems, reconstructions
 from service.api.access import HostCheck, allowed_names
 from service.api.linger import LingeringClose
@@ -67,9 +68,10 @@ def create_app(
     check_exposure(settings)
     instruments = Instruments()
     keys = None if settings.api_keys_file is None else KeysFile(settings.api_keys_file, instruments=instruments)
+    layers = (settings.store, settings.published) if store is None else (store.writable, store.published)
     engine = Engine(
         settings,
-        store=store or ModelStore(settings.store, settings.published),
+        store=WatchedStore(*layers),
         load=load or load_by(settings),
         clock=clock,
         instruments=instruments,
@@ -80,7 +82,9 @@ def create_app(
         codec_process.configure(workers=settings.codec_threads, seconds=settings.codec_seconds)
         codec_process.start()
         app.state.starting = starting = asyncio.create_task(engine.start())
-        tasks = [starting] if keys is None else [starting, asyncio.create_task(keys.watch())]
+        tasks = [starting, asyncio.create_task(engine.watch_store())]
+        if keys is not None:
+            tasks.append(asyncio.create_task(keys.watch()))
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ the model runs on the executor's one, image by image, and loading has its own.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import time
@@ -23,17 +24,22 @@ import structlog
 
 from imaging.frames import Frames
 from imaging.image import Rescale, Unit
-from model_store.errors import ModelStoreError
-from model_store.store import ModelStore, ModelVersion
+from model_store.errors import ModelStoreError, RefusedVersion
+from model_store.refs import parse_ref
+from model_store.store import ModelVersion
+from model_store.watched import WatchedStore
 from service.answer import Answer
 from service.codecs import NO_DEADLINE, Codecs
 from service.errors import NotReady, ServiceError, TooBusy
 from service.executor import Executor, Ran
 from service.intake import decode_pair
+from service.memory import settle_down
+from service.meanings import Meanings, meant_by
 from service.models import Load, LoadedVersions
 from service.restoring import Restoring, warm_shapes
 from service.scores import score_frames
 from service.settings import Settings
+from service.shadow import Shadow
 from service.task import Prepared, Task, finish, prepare, prepare_several
 from service.telemetry import Instruments, log_defect
 
@@ -61,7 +67,7 @@ class Engine:
         self,
         settings: Settings,
         *,
-        store: ModelStore,
+        store: WatchedStore,
         load: Load,
         clock: Callable[[], datetime],
         instruments: Instruments,
@@ -76,11 +82,23 @@ class Engine:
             load,
             warm_shapes=warm_shapes(settings.warm_sizes, self._executor),
             max_loaded=settings.max_loaded,
+            memory_budget=settings.memory_budget,
             instruments=instruments,
         )
+        self.meanings = Meanings(self.versions)
         self._restoring = Restoring(self.versions, self._executor, tile_pixels=settings.tile_pixels)
         self._clock = clock
         self.codecs = Codecs(threads=settings.codec_threads, instruments=instruments)
+        self._shadow: Shadow | None = None
+        if settings.shadow:
+            self._shadow = Shadow(
+                settings.shadow,
+                store=store,
+                restoring=self._restoring,
+                executor=self._executor,
+                codecs=self.codecs,
+                instruments=instruments,
+            )
         self._in_progress = 0
         self._state: Literal["starting", "ready", "draining", "failed"] = "starting"
         self._reason = "models are being loaded"
@@ -101,8 +119,22 @@ class Engine:
             self._fail("the models could not be loaded; the log says more")
         else:
             if self._state == "starting":
+                await asyncio.to_thread(settle_down)
                 self._state, self._reason = "ready", ""
                 structlog.get_logger("clearslice").info("ready", models=sorted(self.versions.loaded()))
+
+    async def watch_store(self) -> None:
+        """Takes up what others change in the store; a task that never ends."""
+        while True:
+            await asyncio.sleep(self.settings.store_poll_seconds)
+            if await asyncio.to_thread(self.store.refresh):
+                structlog.get_logger("clearslice").info("store_changed")
+                self.versions.forgive()
+                refs = list(self.meanings.standing())
+                self.meanings.follow(await self.codecs.run(NO_DEADLINE, meant_by, self.store, refs))
+                there = await self.codecs.run(NO_DEADLINE, meant_by, self.store, list(self.versions.loaded()))
+                for ref in self.versions.loaded().keys() - there.keys():
+                    self.versions.unload(parse_ref(ref).name, parse_ref(ref).version)
 
     def drain(self) -> None:
         """Takes no more requests; those in progress go on. Safe in a signal handler: it takes no lock."""
@@ -157,7 +189,7 @@ class Engine:
             ImagingError, ModelStoreError, ServiceError: as the steps say.
         """
         begin = time.monotonic()
-        standing = self.versions.standing()
+        standing = self.meanings.standing()
         prepared = await self.codecs.run(deadline, prepare, task, self.store, self.settings, standing)
         return await self._reconstruct(task, prepared, begin, deadline=deadline)
 
@@ -167,7 +199,7 @@ class Engine:
         A model after the first waits for its turn in any case, since what the others did would be lost.
         """
         begin = time.monotonic()
-        standing = self.versions.standing()
+        standing = self.meanings.standing()
         several = await self.codecs.run(deadline, prepare_several, task, refs, self.store, self.settings, standing)
         answers: list[Answer] = []
         for prepared in several:
@@ -178,7 +210,8 @@ class Engine:
     async def _reconstruct(
         self, task: Task, prepared: Prepared, begin: float, *, deadline: float, admitted: bool = False
     ) -> Answer:
-        version = self.versions.swap(prepared.ref, prepared.version, task.outputs)
+        prepared = await self._proven(prepared, deadline)
+        version = self.meanings.swap(prepared.ref, prepared.version, task.outputs)
         prepared, frames = replace(prepared, version=version), prepared.frames
         wanted = task.choose_format(frames.format, len(frames))
         decoded = time.monotonic()
@@ -193,6 +226,8 @@ class Engine:
             "encode": time.monotonic() - encode_begin,
         }
         self.observe(version.ref, frames.format, wanted, seconds, warned=bool(finished.warnings))
+        if self._shadow is not None:
+            self._shadow.see(version, frames, ran.batches)
         if finished.encoded.notes:
             structlog.get_logger("clearslice").info("tolerated", notes=finished.encoded.notes)
         return Answer(
@@ -211,6 +246,16 @@ class Engine:
             scores=finished.scores,
             seconds=seconds,
         )
+
+    async def _proven(self, prepared: Prepared, deadline: float) -> Prepared:
+        """A canary that is refused leaves its series to the version before it."""
+        if prepared.instead is None:
+            return prepared
+        try:
+            async with self.versions.lease(prepared.version, deadline=deadline):
+                return prepared
+        except RefusedVersion:
+            return replace(prepared, ref=prepared.instead.ref, version=prepared.instead, instead=None)
 
     async def restore(
         self, version: ModelVersion, frames: Frames, outputs: Sequence[str], *, deadline: float, admitted: bool = False

@@ -15,19 +15,20 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import structlog
 
-from imaging.image import AIR_HU, Unit
-from model_store.errors import ModelStoreError, RefusedVersion
+from imaging.image import AIR_HU
+from model_store.errors import RefusedVersion
 from model_store.refs import parse_ref
 from model_store.restorer import Batch, Restorer, load_restorer
-from model_store.store import ModelStore, ModelVersion
-from service.errors import NoSuchOutput, NotReady
+from model_store.store import ModelVersion
+from service.errors import NotReady
+from service.memory import give_back, resident_bytes
 from service.settings import Settings, environment_name
 from service.telemetry import Instruments, log_defect
 
@@ -47,47 +48,6 @@ def load_by(settings: Settings) -> Load:
         return load_restorer(version, precision=settings.precision)
 
     return load
-
-
-def resolve_standing(store: ModelStore, ref: str, standing: Mapping[str, ModelVersion]) -> ModelVersion:
-    """What a ref means now; where that is damaged (half copied, say), what it meant before.
-
-    Args:
-        store: to look into.
-        ref: a model ref.
-        standing: from `LoadedVersions.standing`.
-
-    Raises:
-        ModelStoreError: as `ModelStore.resolve`, and nothing stands.
-    """
-    try:
-        return store.resolve(ref)
-    except RefusedVersion as error:
-        if ref not in standing:
-            raise
-        structlog.get_logger("clearslice").error("refused", model=ref, reason=str(error), instead=standing[ref].ref)
-        return standing[ref]
-
-
-def names_taking(store: ModelStore, unit: Unit) -> list[str]:
-    """Names of the models whose present version takes images in a unit; unusable ones are left out."""
-    found = []
-    for name in store.names():
-        with contextlib.suppress(ModelStoreError):
-            if store.resolve(name).manifest.unit == unit:
-                found.append(name)
-    return found
-
-
-def no_such_output(store: ModelStore, version: ModelVersion, missing: Sequence[str]) -> NoSuchOutput:
-    """The error for a version that does not give some outputs; it names the models that do."""
-    giving = []
-    for name in store.names():
-        with contextlib.suppress(ModelStoreError):
-            if set(missing) <= set(store.resolve(name).manifest.spread_outputs):
-                giving.append(name)
-    instead = f"models that do: {', '.join(giving)}" if giving else "no model in the store does"
-    return NoSuchOutput(f"{version.ref} does not give {' and '.join(missing)}; {instead}", models=tuple(giving))
 
 
 def restores(restorer: Restorer, outputs: Sequence[str]) -> Callable[[Batch], Batch]:
@@ -125,18 +85,25 @@ class LoadedVersions:
         load: from version to proven restorer; runs on the loader thread.
         warm_shapes: (N, H, W) of the batches to run before a version serves.
         max_loaded: how many versions may be in memory.
+        memory_budget: bytes that this process may use before idle versions make room, or None.
         instruments: where their number is shown.
     """
 
     def __init__(
-        self, load: Load, *, warm_shapes: Sequence[tuple[int, int, int]], max_loaded: int, instruments: Instruments
+        self,
+        load: Load,
+        *,
+        warm_shapes: Sequence[tuple[int, int, int]],
+        max_loaded: int,
+        memory_budget: int | None,
+        instruments: Instruments,
     ) -> None:
         self._load = load
         self._warm_shapes = warm_shapes
         self._max_loaded = max_loaded
+        self._memory_budget = memory_budget
         self._instruments = instruments
         self._entries: dict[str, _Entry] = {}
-        self._meant: dict[str, ModelVersion] = {}
         self._refused: dict[str, str] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
@@ -156,32 +123,14 @@ class LoadedVersions:
             entry.leases -= 1
             entry.idle_since = time.monotonic()
 
-    def swap(self, ref: str, version: ModelVersion, outputs: Sequence[str]) -> ModelVersion:
-        """The version to use for a ref: what it means now once that is in memory, and until then what it meant before.
+    def begin(self, version: ModelVersion) -> None:
+        """Begins to load a version, for when it is leased.
 
-        So nobody waits, or fails, when a label moves or a new version appears under a bare name: it is loaded beside.
-        One that is refused is never taken; the log and `refused` say why.
-
-        Args:
-            ref: as asked for.
-            version: what it means by the store.
-            outputs: what it is to give.
+        Raises:
+            RefusedVersion: it was tried and refused.
+            NotReady: all places are in use.
         """
-        before = self.standing().get(ref)
-        if before is not None and before.ref != version.ref and version.ref not in self.loaded():
-            with contextlib.suppress(RefusedVersion, NotReady):
-                self._entry(version)
-            alike = before.manifest.unit == version.manifest.unit
-            gives = {"restored", *before.manifest.spread_outputs}
-            if before.ref in self._entries and alike and gives.issuperset(outputs):
-                return before
-        self._meant[ref] = version
-        return version
-
-    def standing(self) -> dict[str, ModelVersion]:
-        """Ref -> the version in memory that it last meant."""
-        loaded = self.loaded()
-        return {ref: version for ref, version in self._meant.items() if version.ref in loaded}
+        self._entry(version)
 
     def loaded(self) -> dict[str, Restorer]:
         """Ref -> restorer of every version that is in memory and ready."""
@@ -193,8 +142,13 @@ class LoadedVersions:
         return {ref for ref, entry in self._entries.items() if not entry.loading.done()}
 
     def refused(self) -> dict[str, str]:
-        """Ref -> reason of every version that was tried and refused since the start."""
+        """Ref -> reason of every version that was tried and refused since the store last changed."""
         return dict(self._refused)
+
+    def forgive(self) -> None:
+        """Lets every refused version be tried again, because the store has changed."""
+        self._refused.clear()
+        self._instruments.refused.set(0)
 
     def unload(self, name: str, version: int | None = None) -> list[str]:
         """Forgets a version of a model, or all; one in use, or still loading, goes when its last request is done.
@@ -207,6 +161,8 @@ class LoadedVersions:
         for ref in refs:
             del self._entries[ref]
             structlog.get_logger("clearslice").info("unloaded", model=ref)
+        if refs:
+            self._give_back()
         self._instruments.loaded.set(len(self.loaded()))
         return refs
 
@@ -217,7 +173,7 @@ class LoadedVersions:
     def _entry(self, version: ModelVersion) -> _Entry:
         ref = version.ref
         if ref in self._refused:
-            raise RefusedVersion(f"{self._refused[ref]}; repair or replace the version, then restart the server")
+            raise RefusedVersion(f"{self._refused[ref]}; repair or replace the version, and it is tried again")
         if ref not in self._entries:
             self._make_room()
             loop = asyncio.get_running_loop()
@@ -227,21 +183,48 @@ class LoadedVersions:
         return self._entries[ref]
 
     def _make_room(self) -> None:
+        """A place for one more.
+
+        Raises:
+            NotReady: all are in use.
+        """
         while len(self._entries) >= self._max_loaded:
-            idle = {
-                ref: entry.idle_since
-                for ref, entry in self._entries.items()
-                if entry.leases == 0 and entry.loading.done()
-            }
-            if not idle:
+            if not self._evict():
                 raise NotReady(
                     f"all {self._max_loaded} places for loaded models are in use"
                     f" ({environment_name('max_loaded')}); try again later",
                     retry_after=LOAD_RETRY_SECONDS,
                 )
-            oldest = min(idle, key=lambda ref: idle[ref])
-            del self._entries[oldest]
-            structlog.get_logger("clearslice").info("evicted", model=oldest)
+
+    def _keep_budget(self, newest: str) -> None:
+        """Evicts idle versions, but not the newest, until the process is within its budget or none is left."""
+        while self._memory_budget is not None and resident_bytes() > self._memory_budget:
+            if not self._evict(keep=newest):
+                structlog.get_logger("clearslice").warning(
+                    "memory_budget", resident=resident_bytes(), budget=self._memory_budget
+                )
+                return
+
+    def _evict(self, keep: str = "") -> bool:
+        """Forgets the version that was idle longest; False where none is idle."""
+        idle = {
+            ref: entry.idle_since
+            for ref, entry in self._entries.items()
+            if entry.leases == 0 and entry.loading.done() and ref != keep
+        }
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda ref: idle[ref])
+        del self._entries[oldest]
+        self._give_back()
+        self._instruments.evicted.inc()
+        structlog.get_logger("clearslice").info("evicted", model=oldest)
+        return True
+
+    def _give_back(self) -> None:
+        """Not here: it takes longer than the event loop may. A version in use is freed with the next one that goes."""
+        with contextlib.suppress(RuntimeError):  # closed
+            self._thread.submit(give_back)
 
     def _settle(self, ref: str, entry: _Entry, done: asyncio.Future[Restorer]) -> None:
         error = None if done.cancelled() else done.exception()
@@ -249,9 +232,12 @@ class LoadedVersions:
             del self._entries[ref]
         if isinstance(error, RefusedVersion):
             self._refused[ref] = str(error)
+            self._instruments.refused.set(len(self._refused))
             structlog.get_logger("clearslice").error("refused", model=ref, reason=str(error))
         elif error is not None:
             log_defect(error)
+        elif not done.cancelled():
+            self._keep_budget(ref)
         self._instruments.loaded.set(len(self.loaded()))
 
     async def _loaded(self, entry: _Entry, ref: str, deadline: float) -> Restorer:

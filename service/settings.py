@@ -97,6 +97,11 @@ class Settings(BaseSettings):
     store: Path | None = Field(
         default=None, description="Folder of the writable model store, which lies over `published`. Default: none."
     )
+    store_poll_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=1.0,
+        description="How often to look whether others have changed the store; a change counts when it looks the same"
+        " twice, so that nothing is taken while it is being copied.",
+    )
     published: Path = Field(
         default=PUBLISHED, description="Folder of the read-only versions that ship with the project."
     )
@@ -105,8 +110,19 @@ class Settings(BaseSettings):
         description="Model refs, comma-separated, loaded before the service is ready. Default: the store's default.",
     )
     max_loaded: Annotated[int, Field(ge=1)] = Field(
-        default=4,
-        description="Versions in memory at once; the one that was idle longest makes room. About 0.3 GB each.",
+        default=16,
+        description="Versions in memory at once; the one that was idle longest makes room. About 30 MB each, beside the"
+        " 0.9 GB that the first takes.",
+    )
+    memory_budget: Annotated[int, Field(gt=0)] | None = Field(
+        default=None,
+        description="Bytes of memory that the process may use before idle versions make room, the longest idle first."
+        " Default: `max_loaded` alone decides.",
+    )
+    shadow: str = Field(
+        default="",
+        description="Model ref, as in ct-l2@canary, that also sees what other versions of its model are given, when the"
+        " device has nothing else to do; how far its answers are from theirs is counted, and it answers nobody.",
     )
     warm_sizes: Annotated[tuple[tuple[int, int], ...], NoDecode] = Field(
         default=((512, 512),),

@@ -17,11 +17,11 @@ from imaging.frames import Frames
 from imaging.image import Format, Rescale, Unit
 from model_store.evidence import AUTO
 from model_store.manifest import Manifest
-from model_store.store import ModelStore, ModelVersion
+from model_store.store import CANARY, ModelStore, ModelVersion
 from service import auto, pipeline
 from service.errors import UnitMismatch
 from service.intake import check_unit, take_in
-from service.models import names_taking, no_such_output, resolve_standing
+from service.meanings import drawn_canary, names_taking, no_such_output, resolve_standing
 from service.scores import score_frames
 from service.settings import Settings
 
@@ -59,6 +59,7 @@ class Prepared:
         version: what is to restore.
         chosen: why `auto` chose it; empty where the client did.
         frames, reference: the images, and those to measure against.
+        instead: where `version` is a canary, what to use when that is refused.
     """
 
     ref: str
@@ -66,6 +67,7 @@ class Prepared:
     chosen: str
     frames: Frames
     reference: Frames | None
+    instead: ModelVersion | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def prepare(task: Task, store: ModelStore, settings: Settings, standing: Mapping
     Args:
         task: what is asked.
         store, settings: of the app.
-        standing: as of `service.models.resolve_standing`.
+        standing: as of `service.meanings.resolve_standing`.
 
     Raises:
         ModelStoreError: there is no such version, or nothing that `auto` could choose by.
@@ -97,6 +99,9 @@ def prepare(task: Task, store: ModelStore, settings: Settings, standing: Mapping
     version = resolve_standing(store, ref, standing)
     _check_outputs(task, version, store)
     frames, reference = _decode(task, version.manifest, store, settings)
+    canary = drawn_canary(store, task.model, frames, version)
+    if canary is not None:
+        return Prepared(f"{version.name}@{CANARY}", canary, "", frames, reference, instead=version)
     return Prepared(ref, version, "", frames, reference)
 
 

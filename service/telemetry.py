@@ -35,6 +35,9 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
+_DIFFERENCES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+"""From fractions of 1, of relative images, to HU."""
+
 _UNROUTED = "unrouted"
 """Label of requests to no route: their paths are the client's invention, and would be labels without number."""
 
@@ -85,6 +88,15 @@ class Instruments:
         self.warned = count("warned", "Answers that the guard found unlike the model's usual ones.", "model")
         self.expired = count("expired", "Requests whose deadline passed (504).")
         self.abandoned = count("abandoned", "Requests dropped because the client left.")
+        self.evicted = count("evicted_versions", "Idle versions that made room for others.")
+        self.refused = gauge("refused_versions", "Versions that the store has and that must not be served.")
+        self.shadow_difference = Histogram(
+            "clearslice_shadow_difference",
+            "RMS difference of the shadow's answer, in the model's unit.",
+            ["model", "shadow"],
+            registry=registry,
+            buckets=_DIFFERENCES,
+        )
         self.ready = gauge("ready", "1 while the service takes requests.")
         self.loaded = gauge("loaded_versions", "Model versions in memory.")
         ProcessCollector(registry=registry)

@@ -63,6 +63,8 @@ class Turn(Generic[W, R]):
 
     def settle(self, result: R | Exception) -> None:
         """Gives the caller the result; called by a thread, perhaps after the loop has ended."""
+        if isinstance(result, StopIteration):  # which no future takes
+            result = RuntimeError("the work raised StopIteration")
 
         def wake() -> None:
             if self._answer.done():

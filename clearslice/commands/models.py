@@ -107,14 +107,30 @@ def promote(
     ref: RefArgument,
     label: Annotated[str, typer.Argument(metavar="LABEL", help="The label, as in stable or canary.")],
     *,
+    weight: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Of the label canary: the share of DICOM series, 0 to 1, that a server gives to it where the sender"
+            " names the model without a version. A series never mixes versions.",
+        ),
+    ] = None,
     store: WriteStore = None,
 ) -> None:
     """Point LABEL at the version that REF names; running servers follow it. Promote the old version to go back."""
+    from model_store.store import CANARY
+
+    if weight is not None and label != CANARY:
+        raise typer.BadParameter(f"only the label {CANARY} has a weight", param_hint="--weight")
     with _expected_errors():
         opened = open_store(store)
         version = opened.resolve(ref)
-        opened.promote(version.name, label, version.version)
+        opened.promote(version.name, label, version.version, weight=weight)
         typer.echo(f"{version.name}@{label} is now {version.ref}")
+        if label == CANARY:
+            share = opened.canary_weight(version.name)
+            typer.echo(f"it gets {100 * share:g} % of the series whose senders name no version")
 
 
 @app.command("default")

@@ -98,7 +98,8 @@ def _treatment(
     from imaging.image import Rescale
     from model_store.evidence import AUTO
     from model_store.store import ModelStore
-    from service.models import load_by, names_taking
+    from service.meanings import names_taking
+    from service.models import load_by
 
     settings = read_settings({name: value for name, value in options.items() if value is not None})
     models = ModelStore(settings.store, settings.published)

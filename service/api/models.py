@@ -16,12 +16,14 @@ from starlette.responses import JSONResponse, Response
 
 from model_store.errors import ModelStoreError, RefusedVersion
 from model_store.refs import check_name, parse_ref
+from model_store.store import CANARY
 from service.api import schemas
 from service.api.access import requires
 from service.api.fields import TIMEOUT_HEADER, parse_timeout
 from service.api.uploaded import engine_of, read_json
 from service.codecs import NO_DEADLINE
 from service.engine import Engine
+from service.errors import InvalidField
 from service.keys import Scope
 
 router = APIRouter(tags=["models"], responses=schemas.MODEL_RESPONSES)
@@ -58,6 +60,11 @@ class Promotion(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Annotated[int, Field(ge=1, le=999_999_999)]
+    weight: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="Of the label canary: the share of DICOM series that it gets of those whose senders name no"
+        " version. Without it the share stays as it was.",
+    )
 
 
 @router.post(
@@ -70,8 +77,11 @@ async def promote(request: Request, name: str, label: str) -> Response:
     """The label means that version once it is loaded and warm; until then it means what it did."""
     engine = engine_of(request)
     promotion = await read_json(request, Promotion)
-    await engine.codecs.run(NO_DEADLINE, engine.store.promote, name, label, promotion.version)
-    return JSONResponse({"name": name, "labels": await engine.codecs.run(NO_DEADLINE, engine.store.labels, name)})
+    if promotion.weight is not None and label != CANARY:
+        wrong = f"only the label {CANARY} has one"
+        raise InvalidField(f"weight: {wrong}", fields={"weight": wrong})
+    await engine.codecs.run(NO_DEADLINE, engine.store.promote, name, label, promotion.version, weight=promotion.weight)
+    return JSONResponse(await engine.codecs.run(NO_DEADLINE, _labels, engine, name))
 
 
 @router.delete("/v1/models/{name}/labels/{label}", summary="Take a label away", dependencies=_ADMIN)
@@ -79,7 +89,7 @@ async def remove_label(request: Request, name: str, label: str) -> Response:
     """Without `stable` a bare name means the highest version."""
     engine = engine_of(request)
     await engine.codecs.run(NO_DEADLINE, engine.store.remove_label, check_name(name), label)
-    return JSONResponse({"name": name, "labels": await engine.codecs.run(NO_DEADLINE, engine.store.labels, name)})
+    return JSONResponse(await engine.codecs.run(NO_DEADLINE, _labels, engine, name))
 
 
 @router.post("/v1/models/{name}/versions/{version}/load", summary="Load a version", dependencies=_ADMIN)
@@ -136,9 +146,16 @@ def _model(engine: Engine, name: str, memory: _Memory) -> dict[str, Any]:
     if not numbers:
         engine.store.resolve(name)  # raises UnknownModel, whose message lists what there is
     return {
+        **_labels(engine, name),
+        "versions": [_summary(engine, name, number, memory) for number in numbers],
+    }
+
+
+def _labels(engine: Engine, name: str) -> dict[str, Any]:
+    return {
         "name": name,
         "labels": engine.store.labels(name),
-        "versions": [_summary(engine, name, number, memory) for number in numbers],
+        "canary_weight": engine.store.canary_weight(name),
     }
 
 

@@ -31,7 +31,7 @@ from service.errors import MalformedInference
 from service.executor import Ran
 from service.inference.message import MAX_JSON_BYTES, NUMBER_BYTES, Body, InferRequest, WantedOutput, parse, render
 from service.inference.statistics import Statistics
-from service.models import no_such_output, resolve_standing
+from service.meanings import no_such_output, resolve_standing
 from service.settings import Settings
 
 INPUT, RESTORED = "image", "restored"
@@ -107,10 +107,10 @@ async def infer(engine: Engine, sent: Sent, *, deadline: float, counts: Statisti
         ImagingError, ModelStoreError, ServiceError: as the steps say.
     """
     begin = time.monotonic()
-    standing = engine.versions.standing()
+    standing = engine.meanings.standing()
     asked = await engine.codecs.run(deadline, _ask, engine.store, engine.settings, sent, standing)
     names = tuple(dict.fromkeys([RESTORED, *(output.name for output in asked.outputs)]))
-    asked = replace(asked, version=engine.versions.swap(sent.ref, asked.version, names))
+    asked = replace(asked, version=engine.meanings.swap(sent.ref, asked.version, names))
     try:
         found = await _answered(engine, asked, names, begin, deadline)
     except Exception:

@@ -97,6 +97,16 @@ def published(tmp_path: Path, tiny_draft: Callable[..., ManifestDraft]) -> Model
     return publish_fakes(tmp_path, tiny_draft)
 
 
+@pytest.fixture
+def add_version(tmp_path: Path, tiny_draft: Callable[..., ManifestDraft]) -> Callable[..., ModelVersion]:
+    """(store, name, unit=...) -> the next version of a model of `published`."""
+
+    def add(store: ModelStore, name: str, unit: str = "HU") -> ModelVersion:
+        return store.publish(tmp_path / "staged", tiny_draft(name=name, unit=unit), verifier=lambda _: None)
+
+    return add
+
+
 @pytest.fixture(scope="session")
 def published_once(tmp_path_factory: pytest.TempPathFactory, tiny_draft: Callable[..., ManifestDraft]) -> ModelStore:
     """As `published`, for servers that live for a whole session: not to be changed."""
@@ -143,8 +153,8 @@ def serve(published: ModelStore) -> Serve:
             restorers[version.ref] = FakeRestorer(version, offset=offset, answer=answer, waits=waits)
             return restorers[version.ref]
 
-        # warming would count as a call, and wait
-        made = Settings(**{"warm_sizes": (), "codec_threads": 2, **settings})
+        # warming would count as a call, and wait; and calls are counted by images
+        made = Settings(**{"warm_sizes": (), "codec_threads": 2, "batch_pixels": 1, **settings})
         app = create_app(made, store=published, load=load or load_fake, clock=lambda: NOW)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (

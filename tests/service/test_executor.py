@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.errors import DeadlinePassed, TooBusy
-from service.executor import Alike, Executor, Work
+from service.executor import Executor, Work
 from service.telemetry import Instruments
 
 pytestmark = pytest.mark.anyio

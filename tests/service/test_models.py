@@ -12,7 +12,7 @@ import pytest
 
 from model_store.errors import RefusedVersion
 from service.errors import NotReady
-from service.models import LoadedVersions, names_taking, resolve_standing
+from service.models import LoadedVersions
 from service.telemetry import Instruments
 
 pytestmark = pytest.mark.anyio
@@ -30,8 +30,14 @@ class Restorer:
         return batch
 
 
-def loaded_versions(load=Restorer, *, max_loaded=4, warm_shapes=()):
-    return LoadedVersions(load, warm_shapes=warm_shapes, max_loaded=max_loaded, instruments=Instruments())
+def loaded_versions(load=Restorer, *, max_loaded=4, warm_shapes=(), memory_budget=None):
+    return LoadedVersions(
+        load,
+        warm_shapes=warm_shapes,
+        max_loaded=max_loaded,
+        memory_budget=memory_budget,
+        instruments=Instruments(),
+    )
 
 
 def soon():
@@ -136,100 +142,3 @@ async def test_a_deadline_does_not_stop_the_loading_that_others_wait_for(publish
     async with versions.lease(version, deadline=soon()):
         assert versions.loading() == set()
     versions.close()
-
-
-def test_names_by_unit(published):
-    assert names_taking(published, "HU") == ["ct-tiny"]
-    assert names_taking(published, "relative") == ["gray-tiny"]
-    (published.writable / "gray-tiny" / "1" / "manifest.json").write_text("{}")
-    assert names_taking(published, "relative") == []
-
-
-def other_version(published, number, **changes):
-    """ct-tiny@number as a store would give it, without its files."""
-    version = published.resolve("ct-tiny")
-    manifest = version.manifest.model_copy(update={"version": number, **changes})
-    return replace(version, version=number, manifest=manifest)
-
-
-async def used(versions, ref, version, outputs=("restored",)):
-    """Which version a request for `ref` ran on."""
-    chosen = versions.swap(ref, version, outputs)
-    async with versions.lease(chosen, deadline=soon()):
-        return chosen.ref
-
-
-async def test_until_a_new_version_is_warm_the_one_before_answers(published):
-    go_on = threading.Event()
-
-    def load(version):
-        if version.version == 2:
-            assert go_on.wait(20)
-        return Restorer(version)
-
-    versions = loaded_versions(load)
-    first, second = published.resolve("ct-tiny"), other_version(published, 2)
-    assert await used(versions, "ct-tiny@stable", first) == "ct-tiny@1"
-    assert await used(versions, "ct-tiny@stable", second) == "ct-tiny@1"  # and the second loads beside
-    assert versions.loading() == {"ct-tiny@2"}
-    assert await used(versions, "ct-tiny@stable", second) == "ct-tiny@1"
-    go_on.set()
-    while versions.loading():  # noqa: ASYNC110 - a thread loads
-        await asyncio.sleep(0.01)
-    assert await used(versions, "ct-tiny@stable", second) == "ct-tiny@2"
-    assert await used(versions, "ct-tiny@stable", first) == "ct-tiny@1"  # back at once: it is still in memory
-    versions.close()
-
-
-async def test_a_refused_version_never_takes_over(published):
-    def load(version):
-        if version.version == 2:
-            raise RefusedVersion("ct-tiny@2: saved_model.pb was changed")
-        return Restorer(version)
-
-    versions = loaded_versions(load)
-    first, second = published.resolve("ct-tiny"), other_version(published, 2)
-    assert await used(versions, "ct-tiny", first) == "ct-tiny@1"
-    for _ in range(3):
-        assert await used(versions, "ct-tiny", second) == "ct-tiny@1"
-        await asyncio.sleep(0.05)
-    assert set(versions.refused()) == {"ct-tiny@2"}
-    with pytest.raises(RefusedVersion):  # asked for by its number it is not replaced by another
-        await used(versions, "ct-tiny@2", second)
-    versions.close()
-
-
-@pytest.mark.parametrize(
-    ("ref", "changes", "outputs"),
-    [
-        ("ct-tiny@2", {}, ("restored",)),  # a number means itself
-        ("ct-tiny", {"unit": "relative"}, ("restored",)),  # the one before takes other images
-        ("ct-tiny", {}, ("restored", "sigma")),  # ... gives less
-        ("ct-tiny@canary", {}, ("restored",)),  # meant nothing before
-    ],
-)
-async def test_where_the_one_before_will_not_do_the_new_one_is_waited_for(published, ref, changes, outputs):
-    versions = loaded_versions()
-    assert await used(versions, "ct-tiny", published.resolve("ct-tiny")) == "ct-tiny@1"
-    assert await used(versions, ref, other_version(published, 2, **changes), outputs) == "ct-tiny@2"
-    versions.close()
-
-
-async def test_with_one_place_the_new_one_is_waited_for(published):
-    versions = loaded_versions(max_loaded=1)
-    assert await used(versions, "ct-tiny", published.resolve("ct-tiny")) == "ct-tiny@1"
-    assert await used(versions, "ct-tiny", other_version(published, 2)) == "ct-tiny@2"
-    versions.close()
-
-
-async def test_a_damaged_version_leaves_what_the_ref_meant_before(published):
-    first = published.resolve("ct-tiny")
-    half = published.writable / "ct-tiny" / "2"
-    half.mkdir()
-    (half / "saved_model.pb").write_bytes(b"graph")
-    (half / "manifest.json").write_text('{"schema_version": 1, "name"', encoding="utf-8")
-    published.remove_label("ct-tiny", "stable")
-    with pytest.raises(RefusedVersion):
-        resolve_standing(published, "ct-tiny", {})
-    assert resolve_standing(published, "ct-tiny", {"ct-tiny": first}) is first
-    assert resolve_standing(published, "ct-tiny@1", {}).ref == "ct-tiny@1"

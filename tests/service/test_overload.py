@@ -100,7 +100,7 @@ async def leave_while_waiting(client, image):
     async def receive():
         for message in messages:
             return message
-        await until(lambda: client.engine._executor.waiting())
+        await until(client.engine._executor.waiting)
         return {"type": "http.disconnect"}
 
     async def send(message):
