@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from model_store.evidence import Evidence
+from model_store.refs import check_name
 from model_store.store import PUBLISHED, ModelStore
 from model_store.version import ModelVersion
 
@@ -70,17 +71,17 @@ class WatchedStore(ModelStore):
     def versions(self, name: str) -> list[int]:
         """As `ModelStore.versions`."""
         read = super().versions
-        return list(self._remembered(("versions", name), lambda: read(name)))
+        return list(self._of_model("versions", name, read))
 
     def labels(self, name: str) -> dict[str, int]:
         """As `ModelStore.labels`."""
         read = super().labels
-        return dict(self._remembered(("labels", name), lambda: read(name)))
+        return dict(self._of_model("labels", name, read))
 
     def canary_weight(self, name: str) -> float:
         """As `ModelStore.canary_weight`."""
         read = super().canary_weight
-        return self._remembered(("canary", name), lambda: read(name))
+        return self._of_model("canary", name, read)
 
     def default_ref(self) -> str:
         """As `ModelStore.default_ref`."""
@@ -109,6 +110,12 @@ class WatchedStore(ModelStore):
         with self._lock:
             self._writers += by
             self._known = {}
+
+    def _of_model(self, what: str, name: str, read: Callable[[str], T]) -> T:
+        """Nothing is remembered of names that are no model's: there is no end to what clients may ask for."""
+        key = (what, check_name(name))
+        known = key in self._known or any((layer / name).is_dir() for layer in self._layers)
+        return self._remembered(key, lambda: read(name)) if known else read(name)
 
     def _remembered(self, what: Hashable, read: Callable[[], T]) -> T:
         known = self._known

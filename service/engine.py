@@ -33,8 +33,8 @@ from service.codecs import NO_DEADLINE, Codecs
 from service.errors import NotReady, ServiceError, TooBusy
 from service.executor import Executor, Ran
 from service.intake import decode_pair
-from service.memory import settle_down
 from service.meanings import Meanings, meant_by
+from service.memory import settle_down
 from service.models import Load, LoadedVersions
 from service.restoring import Restoring, warm_shapes
 from service.scores import score_frames

@@ -23,7 +23,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from imaging.errors import ImagingError, NotAnImage, TooLarge, UnsuitableImage, UnsupportedFormat
-from model_store.errors import InvalidRef, ModelStoreError, RefusedVersion, StoreConflict, UnknownModel
+from model_store.errors import (
+    InvalidRef,
+    ModelStoreError,
+    OutOfDeviceMemory,
+    RefusedVersion,
+    StoreConflict,
+    UnknownModel,
+)
 from service import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -54,6 +61,7 @@ TABLE: dict[type[Exception], Kind] = {
     UnsuitableImage: Kind(422, "unsuitable-image", "The image cannot be used as asked"),
     InvalidRef: Kind(400, "invalid-model-ref", "The model ref is malformed"),
     UnknownModel: Kind(404, "unknown-model", "There is no such model or version"),
+    OutOfDeviceMemory: Kind(503, "out-of-device-memory", "The device has not the memory for this image"),
     RefusedVersion: Kind(503, "refused-version", "The model version is damaged and not served"),
     StoreConflict: Kind(409, "store-conflict", "The model store does not allow it"),
     ModelStoreError: Kind(503, "model-store", "The model store cannot be used"),

@@ -207,10 +207,11 @@ def test_bfloat16_needs_its_signature(published):
 
 def test_nothing_keeps_a_dropped_model_alive(smooth):
     restorer = load_restorer(smooth)
-    cells = [cell.cell_contents for cell in restorer._restore.__closure__]
+    run = next(cell.cell_contents for cell in restorer._restore.__closure__ if callable(cell.cell_contents))
+    cells = [cell.cell_contents for cell in run.__closure__]
     model = weakref.ref(next(content for content in cells if hasattr(content, "signatures")))
     assert model() is not None
-    del restorer, cells
+    del restorer, run, cells
     gc.collect()
     assert model() is None
 

@@ -21,7 +21,7 @@ def stores(tmp_path, staged, tiny_draft):
     return other, watched
 
 
-NAME = "ct-tiny"
+NAME = "tiny-smooth"
 
 
 def test_what_is_known_is_not_read_again(stores, monkeypatch):

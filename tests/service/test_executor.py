@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from model_store.errors import OutOfDeviceMemory
 from service.errors import DeadlinePassed, TooBusy
-from service.executor import Executor, Work
+from service.executor import Alike, Executor, Work
 from service.telemetry import Instruments
 
 pytestmark = pytest.mark.anyio
@@ -32,8 +33,8 @@ class Gate:
         return batch
 
 
-async def restore(made, restorer, *, deadline, batch=BATCH, **options):
-    (answer,) = await made.restore([Work(restorer, batch, **options)], deadline=deadline)
+async def restore(made, restorer, *, deadline, batch=BATCH, admitted=False, alike=None):
+    (answer,) = await made.restore([Work(restorer, batch, alike=alike)], deadline=deadline, admitted=admitted)
     return answer
 
 
@@ -170,3 +171,111 @@ async def test_a_later_frame_of_an_admitted_request_waits_even_where_the_queue_i
         gate.opened.set()
         answers = [await task for task in (running, waiting, later)]
     assert [float(answer.batch.max()) for answer in answers] == [0, 1, 3]
+
+
+def image(value, shape=(14, 15)):
+    return np.full((1, *shape, 1), value, np.float32)
+
+
+class Runs:
+    """A restorer that adds 1, waits at first until it is opened, and keeps what it was given."""
+
+    def __init__(self, fails=lambda batch: None):
+        self.gate, self.seen, self.fails = Gate(), [], fails
+
+    def __call__(self, batch):
+        if not self.seen:
+            self.gate(batch)
+        self.seen.append(batch.shape)
+        error = self.fails(batch)
+        if error is not None:
+            raise error
+        return batch + 1
+
+    def alike(self, bucket=(16, 16)):
+        return Alike((self,), bucket)
+
+
+async def together(made, runs, images, alike=None):
+    """Their answers or errors; the first goes alone, and the others wait together."""
+    first = asyncio.ensure_future(restore(made, runs, deadline=soon(), batch=images[0], alike=runs.alike()))
+    await entered(runs.gate)
+    kinds = alike or [runs.alike()] * len(images)
+    rest = [
+        asyncio.ensure_future(restore(made, runs, deadline=soon(), batch=each, alike=kind))
+        for each, kind in zip(images[1:], kinds[1:], strict=True)
+    ]
+    await until_waiting(made, len(rest))
+    runs.gate.opened.set()
+    return await asyncio.gather(first, *rest, return_exceptions=True)
+
+
+async def test_what_waits_shares_a_run_whatever_its_size_in_the_bucket():
+    runs = Runs()
+    images = [image(number, (10 + number, 16 - number)) for number in range(5)]
+    with executor(max_queue=20, batch_pixels=4 * 256) as made:
+        answers = await together(made, runs, images)
+        assert made._instruments.batch_images.labels("")._sum.get() == 5
+        assert figure(made, "device_pixels", "") == 160 + 4 * 256
+        assert figure(made, "padded_pixels", "") == sum(256 - each.size for each in images[1:])
+    assert runs.seen == [(1, 10, 16, 1), (4, 16, 16, 1)]
+    for answer, each in zip(answers, images, strict=True):
+        np.testing.assert_array_equal(answer.batch, each + 1)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "budget", "sizes"),
+    [(1, 16, [1]), (2, 16, [2]), (3, 16, [2, 1]), (7, 4, [4, 2, 1]), (9, 2.5, [2, 2, 2, 2, 1]), (2, 0.1, [1, 1])],
+)
+async def test_runs_have_a_power_of_two_of_images_within_the_budget(waiting, budget, sizes):
+    runs = Runs()
+    with executor(max_queue=20, batch_pixels=max(1, int(budget * 256))) as made:
+        await together(made, runs, [image(0)] * (1 + waiting))
+    assert [shape[0] for shape in runs.seen[1:]] == sizes
+
+
+async def test_other_buckets_and_other_work_keep_their_turns():
+    runs = Runs()
+    other = runs.alike((32, 32))
+    kinds = [runs.alike(), other, runs.alike(), None, other, runs.alike()]
+    images = [image(number, (30, 30) if kind == other else (14, 15)) for number, kind in enumerate(kinds)]
+    with executor(max_queue=20, batch_pixels=2**20) as made:
+        answers = await together(made, runs, images, kinds)
+    assert [shape[0] for shape in runs.seen] == [1, 2, 2, 1]
+    for answer, each in zip(answers, images, strict=True):
+        np.testing.assert_array_equal(answer.batch, each + 1)
+
+
+async def test_a_run_without_the_memory_is_repeated_in_halves_and_all_are_answered():
+    runs = Runs(lambda batch: OutOfDeviceMemory("full") if len(batch) > 1 else None)
+    with executor(max_queue=20, batch_pixels=2**20) as made:
+        answers = await together(made, runs, [image(number) for number in range(5)])
+        assert figure(made, "out_of_memory") == 3
+    assert [shape[0] for shape in runs.seen] == [1, 4, 2, 1, 1, 2, 1, 1]
+    assert [answer.batch[0, 0, 0, 0] for answer in answers] == [1, 2, 3, 4, 5]
+
+
+async def test_an_image_that_cannot_be_restored_harms_no_other_in_its_run():
+    runs = Runs(lambda batch: ZeroDivisionError() if (batch == 3).any() else None)
+    with executor(max_queue=20, batch_pixels=2**20) as made:
+        answers = await together(made, runs, [image(number) for number in range(5)])
+    assert isinstance(answers[3], ZeroDivisionError)
+    assert [answer.batch[0, 0, 0, 0] for answer in answers[:3] + answers[4:]] == [1, 2, 3, 5]
+
+
+async def test_who_left_takes_no_part_in_a_run():
+    runs = Runs()
+    with executor(max_queue=20, batch_pixels=2**20) as made:
+        first = asyncio.ensure_future(restore(made, runs, deadline=soon(), batch=image(0), alike=runs.alike()))
+        await entered(runs.gate)
+        rest = [
+            asyncio.ensure_future(restore(made, runs, deadline=soon(), batch=image(number), alike=runs.alike()))
+            for number in range(3)
+        ]
+        await until_waiting(made, 3)
+        rest[1].cancel()
+        await until_waiting(made, 2)
+        runs.gate.opened.set()
+        answers = await asyncio.gather(first, rest[0], rest[2])
+    assert [answer.batch[0, 0, 0, 0] for answer in answers] == [1, 1, 3]
+    assert [shape[0] for shape in runs.seen] == [1, 2]

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +21,8 @@ pytestmark = pytest.mark.anyio
 
 
 class Restorer:
+    precision, device, timings = "float32", "CPU:0", {}
+
     def __init__(self, version):
         self.version = version
 
@@ -30,9 +31,7 @@ class Restorer:
 
 
 def loaded_versions(load=Restorer, *, max_loaded=4):
-    return LoadedVersions(
-        load, warm_shapes=(), max_loaded=max_loaded, memory_budget=None, instruments=Instruments()
-    )
+    return LoadedVersions(load, warm_shapes=(), max_loaded=max_loaded, memory_budget=None, instruments=Instruments())
 
 
 def soon():
@@ -138,6 +137,7 @@ async def test_a_damaged_version_leaves_what_the_ref_meant_before(published):
         resolve_standing(published, "ct-tiny", {})
     assert resolve_standing(published, "ct-tiny", {"ct-tiny": first}) is first
     assert resolve_standing(published, "ct-tiny@1", {}).ref == "ct-tiny@1"
+
 
 async def test_a_changed_store_is_followed_before_anyone_asks(published):
     versions = loaded_versions()

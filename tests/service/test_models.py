@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,4 +140,42 @@ async def test_a_deadline_does_not_stop_the_loading_that_others_wait_for(publish
     go_on.set()
     async with versions.lease(version, deadline=soon()):
         assert versions.loading() == set()
+    versions.close()
+
+
+async def test_beyond_the_memory_budget_the_longest_idle_make_room_and_the_newest_stays(published, add_version):
+    for _ in range(2):
+        add_version(published, "ct-tiny")
+    versions = loaded_versions(memory_budget=1)
+    for number in (1, 2, 3):
+        async with versions.lease(published.resolve(f"ct-tiny@{number}"), deadline=soon()):
+            pass
+        await asyncio.sleep(0.05)
+    assert set(versions.loaded()) == {"ct-tiny@3"}
+    async with versions.lease(published.resolve("ct-tiny@3"), deadline=soon()):
+        async with versions.lease(published.resolve("ct-tiny@1"), deadline=soon()):
+            assert set(versions.loaded()) == {"ct-tiny@1", "ct-tiny@3"}  # in use, so it stays
+    versions.close()
+
+
+async def test_what_was_refused_is_tried_again_when_the_store_has_changed(published):
+    damaged = True
+
+    def load(version):
+        if damaged:
+            raise RefusedVersion("ct-tiny@1: damaged")
+        return Restorer(version)
+
+    versions = loaded_versions(load)
+    version = published.resolve("ct-tiny")
+    for _ in range(2):
+        with pytest.raises(RefusedVersion):
+            async with versions.lease(version, deadline=soon()):
+                pytest.fail("leased what was refused")
+    assert versions._instruments.refused._value.get() == 1
+    damaged = False
+    versions.forgive()
+    assert versions._instruments.refused._value.get() == 0
+    async with versions.lease(version, deadline=soon()):
+        assert set(versions.loaded()) == {"ct-tiny@1"}
     versions.close()

@@ -17,10 +17,10 @@ MODEL = "/v1/models/ct-tiny"
 async def test_a_label_points_where_it_is_told_and_can_go(serve, published):
     async with serve() as client:
         answer = await client.http.post(f"{MODEL}/labels/canary", json={"version": 1})
-        assert answer.json() == {"name": "ct-tiny", "labels": {"canary": 1, "stable": 1}}
+        assert answer.json() == {"name": "ct-tiny", "labels": {"canary": 1, "stable": 1}, "canary_weight": 0}
         assert published.resolve("ct-tiny@canary").version == 1
         gone = await client.http.delete(f"{MODEL}/labels/canary")
-        assert gone.json() == {"name": "ct-tiny", "labels": {"stable": 1}}
+        assert gone.json() == {"name": "ct-tiny", "labels": {"stable": 1}, "canary_weight": 0}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,7 @@ async def test_a_label_points_where_it_is_told_and_can_go(serve, published):
         ("POST", f"{MODEL}/labels/canary", {"version": 0}, (422, "invalid-field")),
         ("POST", f"{MODEL}/labels/canary", {"version": "x"}, (422, "invalid-field")),
         ("POST", f"{MODEL}/labels/canary", {"version": 1, "weight": 3}, (422, "invalid-field")),
+        ("POST", f"{MODEL}/labels/stable", {"version": 1, "weight": 0.5}, (422, "invalid-field")),
         ("POST", "/v1/models/none/labels/canary", {"version": 1}, (404, "unknown-model")),
         ("DELETE", f"{MODEL}/labels/canary", None, (404, "unknown-model")),
         ("POST", f"{MODEL}/versions/9/load", None, (404, "unknown-model")),

@@ -139,13 +139,14 @@ def test_any_bytes_are_read_or_refused(body, header):
 
 def test_an_answer_has_the_binary_tensors_after_the_json_and_the_others_in_it():
     tensors = {"restored": PIXELS, "lower": PIXELS - 1}
-    body, headers = render({"model_name": "m"}, tensors, {"restored": True, "lower": False})
+    parts, headers = render({"model_name": "m"}, tensors, {"restored": True, "lower": False})
+    body = b"".join(parts)
     length = int(headers["Inference-Header-Content-Length"])
     document = json.loads(body[:length])
     assert headers["Content-Type"] == "application/octet-stream"
     assert document["outputs"][0]["parameters"] == {"binary_data_size": PIXELS.nbytes}
     assert document["outputs"][1]["data"] == (PIXELS - 1).ravel().tolist()
     np.testing.assert_array_equal(np.frombuffer(body[length:], "<f4").reshape(PIXELS.shape), PIXELS)
-    plain, only = render({"model_name": "m"}, tensors, dict.fromkeys(tensors, False))
+    (plain,), only = render({"model_name": "m"}, tensors, dict.fromkeys(tensors, False))
     assert only == {"Content-Type": "application/json"}
     assert json.loads(plain)["model_name"] == "m"
