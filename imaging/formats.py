@@ -155,7 +155,8 @@ def encode(frames: Frames, restored: Sequence[NDArray[np.float32]]) -> bytes:
     """
     if frames.format == "dicom":
         raise ValueError("a DICOM image is written by service.dicom.derive, which also derives its attributes")
-    stored = np.stack([_stored(image, pixels) for image, pixels in zip(frames, restored, strict=True)])
+    planes = [_stored(image, pixels) for image, pixels in zip(frames, restored, strict=True)]
+    stored = planes[0][np.newaxis] if len(planes) == 1 else np.stack(planes)
     if frames.format == "tiff":
         return write_tiff(stored, frames.tiff or TiffAttributes())
     if frames.format == "npy" and frames.stacked:

@@ -144,11 +144,11 @@ def to_stored_values(
         raise ValueError(f"restored must be {image.pixels.shape} float32, not {restored.shape} {restored.dtype}")
     if not np.isfinite(restored).all():
         raise ValueError("restored holds NaN or infinite values")
+    if image.rescale.changes_nothing and image.stored.dtype == dtype == np.float32 and low <= np.finfo(dtype).min:
+        return StoredPixels(restored if image.padding is None else np.where(image.padding, image.stored, restored), 0)
     keep = restored == image.pixels
     if image.padding is not None:
         keep |= image.padding
-    if image.rescale.changes_nothing and dtype == np.float32 and low <= np.finfo(dtype).min:
-        return StoredPixels(np.where(keep, image.stored, restored).astype(dtype, copy=False), 0)
     exact = image.rescale.to_stored(restored)
     if np.issubdtype(dtype, np.integer):
         np.rint(exact, out=exact)

@@ -121,10 +121,8 @@ def blend(image: Image, restored: Pixels, strength: float) -> Pixels:
     """
     if strength == 0:
         return image.pixels
-    mixed = restored.copy() if strength == 1 else image.pixels + np.float32(strength) * (restored - image.pixels)
-    if image.padding is not None:
-        mixed[image.padding] = image.pixels[image.padding]
-    return mixed
+    mixed = restored if strength == 1 else image.pixels + np.float32(strength) * (restored - image.pixels)
+    return mixed if image.padding is None else np.where(image.padding, image.pixels, mixed)
 
 
 def without_padding(image: Image, output: str, pixels: Pixels) -> Pixels:

@@ -24,7 +24,7 @@ def stores(tmp_path, staged, tiny_draft):
 NAME = "tiny-smooth"
 
 
-def test_what_is_known_is_not_read_again(stores, monkeypatch):
+def test_what_is_known_is_not_read_again(stores):
     other, watched = stores
     other.set_default(NAME)
 

@@ -180,7 +180,7 @@ def image(value, shape=(14, 15)):
 class Runs:
     """A restorer that adds 1, waits at first until it is opened, and keeps what it was given."""
 
-    def __init__(self, fails=lambda batch: None):
+    def __init__(self, fails=lambda _: None):
         self.gate, self.seen, self.fails = Gate(), [], fails
 
     def __call__(self, batch):

@@ -152,9 +152,9 @@ async def test_beyond_the_memory_budget_the_longest_idle_make_room_and_the_newes
             pass
         await asyncio.sleep(0.05)
     assert set(versions.loaded()) == {"ct-tiny@3"}
-    async with versions.lease(published.resolve("ct-tiny@3"), deadline=soon()):
-        async with versions.lease(published.resolve("ct-tiny@1"), deadline=soon()):
-            assert set(versions.loaded()) == {"ct-tiny@1", "ct-tiny@3"}  # in use, so it stays
+    third, first = published.resolve("ct-tiny@3"), published.resolve("ct-tiny@1")
+    async with versions.lease(third, deadline=soon()), versions.lease(first, deadline=soon()):
+        assert set(versions.loaded()) == {"ct-tiny@1", "ct-tiny@3"}  # in use, so it stays
     versions.close()
 
 
