@@ -49,6 +49,7 @@ class Tally:
         cpu: seconds of the process that holds the model.
         client_cpu: seconds of the clients.
         steps: step of the service -> ms, summed over the images.
+        device: seconds that the service's device ran.
     """
 
     images: int = 0
@@ -56,6 +57,7 @@ class Tally:
     cpu: float = 0.0
     client_cpu: float = 0.0
     steps: dict[str, float] = field(default_factory=dict)
+    device: float = 0.0
 
     def rate(self) -> float:
         """Images per second."""
@@ -79,9 +81,10 @@ def turn_in_process(tally: Tally, restorer: Restorer, batch: NDArray[np.float32]
 def turn_of_clients(tally: Tally, server: Server, file: Path, clients: int, *, seconds: float) -> None:
     """Posts `file` from so many clients at once, and adds to `tally`."""
     command = [sys.executable, "-m", "bench.client", server.url, str(file), str(clients), str(seconds)]
-    cpu = server.cpu_seconds()
+    cpu, device = server.cpu_seconds(), server.device_seconds()
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)  # noqa: S603 - our own module
     tally.cpu += server.cpu_seconds() - cpu
+    tally.device += server.device_seconds() - device
     found = json.loads(done.stdout)
     tally.images += found["images"]
     tally.seconds += found["seconds"]
@@ -153,7 +156,7 @@ def _costs(busy: Tally, model: Tally) -> list[str]:
     return [
         f"| with {max(CLIENTS)} clients | |",
         "|---|---|",
-        f"| the device runs | {busy.steps['infer'] / busy.seconds / 10:.1f} % of the time |",
+        f"| the device runs | {100 * busy.device / busy.seconds:.1f} % of the time |",
         f"| steps | {', '.join(f'{step} {mean:.1f}' for step, mean in means.items())} ms per image |",
         f"| CPU time of the server beside the model's | {beside:.1f} ms per image |",
         f"| CPU time of the clients | {1000 * busy.client_cpu / busy.images:.1f} ms per image |",

@@ -40,6 +40,12 @@ class Server:
         fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def device_seconds(self) -> float:
+        """How long its device has run so far."""
+        text = httpx.get(f"{self.url}/metrics").text
+        lines = (line for line in text.splitlines() if line.startswith("clearslice_device_seconds_total"))
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
     def precision_of(self, name: str, version: int) -> str:
         """In which precision it computes a model version that is loaded."""
         versions = httpx.get(f"{self.url}/v1/models/{name}").json()["versions"]
