@@ -40,6 +40,18 @@ class Server:
         fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def resident_mb(self) -> float:
+        """What of it is in memory now (proc(5), status)."""
+        return self._status("VmRSS")
+
+    def peak_mb(self) -> float:
+        """The most that was in memory."""
+        return self._status("VmHWM")
+
+    def _status(self, name: str) -> float:
+        lines = Path(f"/proc/{self.process}/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
+
     def device_seconds(self) -> float:
         """How long its device has run so far."""
         text = httpx.get(f"{self.url}/metrics").text

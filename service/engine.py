@@ -34,7 +34,6 @@ from service.errors import NotReady, ServiceError, TooBusy
 from service.executor import Executor, Ran
 from service.intake import decode_pair
 from service.meanings import Meanings, meant_by
-from service.memory import settle_down
 from service.models import Load, LoadedVersions
 from service.restoring import Restoring, warm_shapes
 from service.scores import score_frames
@@ -119,7 +118,6 @@ class Engine:
             self._fail("the models could not be loaded; the log says more")
         else:
             if self._state == "starting":
-                await asyncio.to_thread(settle_down)
                 self._state, self._reason = "ready", ""
                 structlog.get_logger("clearslice").info("ready", models=sorted(self.versions.loaded()))
 

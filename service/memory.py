@@ -19,15 +19,16 @@ def resident_bytes() -> int:
         return 0
 
 
-def settle_down() -> None:
-    """After the start: spares the collector the many objects that stay anyway, of TensorFlow above all."""
-    gc.collect()
-    gc.freeze()
+def spare_what_stays() -> None:
+    """Takes what is there now, and stays, out of the collector's sight: it would be looked through each time, with all
+    threads waiting, and TensorFlow alone is some hundred thousand objects. Once; before any model is loaded."""
+    if gc.get_freeze_count() == 0:
+        gc.collect()
+        gc.freeze()
 
 
 def give_back() -> None:
     """Frees what is in reference cycles, as models are, and hands free memory to the system (glibc's malloc_trim)."""
-    gc.unfreeze()
-    settle_down()
+    gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -25,10 +25,10 @@ import structlog
 from imaging.image import AIR_HU
 from model_store.errors import RefusedVersion
 from model_store.refs import parse_ref
-from model_store.restorer import Batch, Restorer, load_restorer
+from model_store.restorer import Batch, Restorer, import_tensorflow, load_restorer
 from model_store.store import ModelVersion
 from service.errors import NotReady
-from service.memory import give_back, resident_bytes
+from service.memory import give_back, resident_bytes, spare_what_stays
 from service.settings import Settings, environment_name
 from service.telemetry import Instruments, log_defect
 
@@ -45,6 +45,8 @@ def load_by(settings: Settings) -> Load:
         if settings.device == "cpu":
             # Read by TensorFlow when it first looks for devices.
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        import_tensorflow()
+        spare_what_stays()
         return load_restorer(version, precision=settings.precision)
 
     return load
