@@ -81,7 +81,7 @@ class Engine:
             load,
             warm_shapes=warm_shapes(settings.warm_sizes, self._executor),
             max_loaded=settings.max_loaded,
-            memory_budget=settings.memory_budget,
+            memory_budget=settings.memory_budget or None,
             instruments=instruments,
         )
         self.meanings = Meanings(self.versions)

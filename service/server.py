@@ -63,6 +63,7 @@ def serve_app(app: FastAPI, settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
+        http="h11",  # httptools sets no limit to the size of headers
         log_config=None,
         access_log=False,
         server_header=False,

@@ -114,10 +114,10 @@ class Settings(BaseSettings):
         description="Versions in memory at once; the one that was idle longest makes room. About 30 MB each, beside the"
         " 0.9 GB that the first takes.",
     )
-    memory_budget: Annotated[int, Field(gt=0)] | None = Field(
-        default=None,
+    memory_budget: Annotated[int, Field(ge=0)] = Field(
+        default=0,
         description="Bytes of memory that the process may use before idle versions make room, the longest idle first."
-        " Default: `max_loaded` alone decides.",
+        " 0: `max_loaded` alone decides.",
     )
     shadow: str = Field(
         default="",
