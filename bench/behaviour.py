@@ -1,8 +1,8 @@
 """How the service behaves when it is asked for too much, or changed under load: no figure of speed is worth more.
 
-    overload: 10 x the clients that it has places for --60 s--> answered in time or 429 at once; memory; speed after it
-    reloads:  a model in use, reloaded again and again -------> failures, 99th percentile beside that without, memory
-                                                                docs/benchmarks/behaviour.md
+overload: 10 x the clients that it has places for --60 s--> answered in time or 429 at once; memory; speed after it
+reloads:  a model in use, reloaded again and again -------> failures, 99th percentile beside that without, memory
+                                                            docs/benchmarks/behaviour.md
 """
 
 from __future__ import annotations
@@ -83,10 +83,14 @@ def overload(server: Server, image: bytes, *, seconds: float) -> list[str]:
     shed = [answer for answer in answers if answer.status == httpx.codes.TOO_MANY_REQUESTS]
     other = len(answers) - len(served) - len(shed)
     return [
-        f"| {CROWD * PLACES} clients, {seconds:.0f} s | {len(served)} answered, {len(shed)} sent away with 429,"
-        f" {other} anything else |",
-        f"| answered within | {_percentile(served, 99):.1f} s (99 %), {_percentile(served, 100):.1f} s (all); the"
-        f" deadline was {DEADLINE_S:.0f} s |",
+        (
+            f"| {CROWD * PLACES} clients, {seconds:.0f} s | {len(served)} answered, {len(shed)} sent away with 429,"
+            f" {other} anything else |"
+        ),
+        (
+            f"| answered within | {_percentile(served, 99):.1f} s (99 %), {_percentile(served, 100):.1f} s (all); the"
+            f" deadline was {DEADLINE_S:.0f} s |"
+        ),
         f"| sent away within | {_percentile(shed, 50):.2f} s (half), {_percentile(shed, 99):.2f} s (99 %) |",
         f"| memory | {resident:.0f} MB before, {peak:.0f} MB at most |",
         f"| images/s of 8 clients | {before:.1f} before, {after:.1f} from 2 s after |",
@@ -111,8 +115,10 @@ def reloads(server: Server, image: bytes, *, times: int, beside: str) -> list[st
     failed = sum(answer.status != httpx.codes.OK for answer in [*steady, *moved])
     return [
         f"| {times} reloads of {beside} under load | {len(steady) + len(moved)} requests, {failed} failed |",
-        f"| 99th percentile of the default model's clients | {1000 * _percentile(calm, 99):.0f} ms without,"
-        f" {1000 * _percentile(steady, 99):.0f} ms with reloads |",
+        (
+            f"| 99th percentile of the default model's clients | {1000 * _percentile(calm, 99):.0f} ms without,"
+            f" {1000 * _percentile(steady, 99):.0f} ms with reloads |"
+        ),
         f"| memory | {resident:.0f} MB before, {server.resident_mb():.0f} MB after |",
     ]
 

@@ -33,23 +33,32 @@ Look = dict[str, tuple[int, int, int]]
 
 
 class WatchedStore(ModelStore):
-    """A store for one process that reads often. Writing through it is seen at once; errors are never remembered."""
+    """A store for one process that reads often. Writing through it is seen at once; errors are never remembered.
+
+    Call `refresh` before reading, so that nothing that changes later is missed.
+    """
 
     def __init__(self, writable: Path | None = None, published: Path | None = PUBLISHED) -> None:
         super().__init__(writable, published)
         self._known: dict[Hashable, Any] = {}
         self._looks: tuple[Look, Look] | None = None
+        self._there: set[Path] = set()
         self._lock = threading.Lock()
         self._writers = 0
 
     def refresh(self) -> bool:
         """Looks at the folders; True where they have changed since the last True, and look the same as the last time.
 
-        Only one thread may call it.
+        While a folder that was there is gone, a network's say, what is remembered stays. Only one thread may call it.
         """
+        there = {layer for layer in self._layers if layer.is_dir()}
+        if self._there - there:
+            return False
+        self._there = there
         look = {path: seen for layer in self._layers for path, seen in _look(layer)}
-        if self._looks is None:
+        if self._looks is None:  # what was read before the first look may be older than that
             self._looks = (look, look)
+            self.forget()
             return False
         taken, last = self._looks
         if look != last or look == taken:

@@ -106,6 +106,7 @@ class Engine:
     async def start(self) -> None:
         """Loads, proves and warms the versions to preload; ready afterwards, or failed with a reason."""
         try:
+            await self.codecs.run(NO_DEADLINE, self.store.refresh)
             refs = self.settings.preload or (await self.codecs.run(NO_DEADLINE, self.store.default_ref),)
             for ref in refs:
                 version = await self.codecs.run(NO_DEADLINE, self.store.resolve, ref)
@@ -125,14 +126,20 @@ class Engine:
         """Takes up what others change in the store; a task that never ends."""
         while True:
             await asyncio.sleep(self.settings.store_poll_seconds)
-            if await asyncio.to_thread(self.store.refresh):
-                structlog.get_logger("clearslice").info("store_changed")
-                self.versions.forgive()
-                refs = list(self.meanings.standing())
-                self.meanings.follow(await self.codecs.run(NO_DEADLINE, meant_by, self.store, refs))
-                there = await self.codecs.run(NO_DEADLINE, meant_by, self.store, list(self.versions.loaded()))
-                for ref in self.versions.loaded().keys() - there.keys():
-                    self.versions.unload(parse_ref(ref).name, parse_ref(ref).version)
+            try:
+                if await asyncio.to_thread(self.store.refresh):
+                    await self._follow_store()
+            except Exception as error:  # noqa: BLE001 - were this the end, changes would go unseen
+                log_defect(error)
+
+    async def _follow_store(self) -> None:
+        structlog.get_logger("clearslice").info("store_changed")
+        self.versions.forgive()
+        asked, loaded = list(self.meanings.standing()), list(self.versions.loaded())
+        found = await self.codecs.run(NO_DEADLINE, meant_by, self.store, [*asked, *loaded])
+        self.meanings.follow({ref: found[ref] for ref in asked if ref in found})
+        for ref in set(loaded) - found.keys():
+            self.versions.unload(parse_ref(ref).name, parse_ref(ref).version)
 
     def drain(self) -> None:
         """Takes no more requests; those in progress go on. Safe in a signal handler: it takes no lock."""

@@ -63,6 +63,12 @@ class FakeRestorer:
         return np.add(batch, self.offset, dtype=np.float32) if self.answer is None else self.answer(batch)
 
 
+@pytest.fixture
+def restorer() -> type[FakeRestorer]:
+    """(version, offset=...) -> what a loader gives."""
+    return FakeRestorer
+
+
 @dataclass(frozen=True)
 class Client:
     """An app in progress: `http` calls it; `restorers` are those that it loaded, by ref."""

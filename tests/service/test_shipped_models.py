@@ -18,6 +18,7 @@ from imaging.sample import SampleSettings, make_sample
 from model_store.restorer import load_restorer
 from model_store.store import PUBLISHED, ModelStore
 from service.app import create_app
+from service.batching import bucket_of, stack, unstack
 from service.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +38,20 @@ def test_every_shipped_version_is_light_and_labelled():
             assert version.manifest.scores, "a shipped model says how it scored"
             assert all("not stated" not in data.licence for data in version.manifest.training_data)
             assert "esearch" in version.manifest.intended_use
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_image_in_a_batch_is_answered_as_it_is_alone(precision):
+    version = ModelStore().resolve("ct-l2")
+    restorer = load_restorer(version, precision=precision)
+    noise = np.random.default_rng(5).normal(0, 30, (256, 256))
+    whole = (trunk((256, 256), (1.5, 1.5), np.random.default_rng(0)) + noise).astype(np.float32)
+    images = [whole[np.newaxis, :rows, :columns, np.newaxis] for rows, columns in ((256, 256), (241, 256), (250, 243))]
+    bucket = bucket_of((250, 243), version.manifest.size_multiple)
+    assert bucket == (256, 256)
+    together = unstack(restorer(stack(images, bucket)), images, bucket)
+    for image, answer in zip(images, together, strict=True):
+        assert np.abs(answer - restorer(image)).max() <= (0.01 if precision == "float32" else 0.5)
 
 
 def picture(name: str, low: float, high: float) -> np.ndarray:
