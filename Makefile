@@ -38,7 +38,7 @@ SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test lint format bench networks models pictures docs image test-image audit lock clean
+.PHONY: help serve test lint format bench behaviour peers networks models pictures docs image test-image audit lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -62,8 +62,13 @@ format: $(DEVELOPMENT)  ## let ruff fix what it can
 bench: $(DEVELOPMENT)  ## measure the service beside its model, and training beside its data, as ratios in one run; writes docs/benchmarks/
 	.venv/bin/python -m bench.serve --write
 	.venv/bin/python -m bench.train --write $(if $(wildcard $(DATA)/train),--data $(DATA))
-	.venv/bin/python -m bench.wire --write
+	.venv/bin/python -m bench.wire --write $(if $(wildcard build/peers/litserve),--litserve build/peers/litserve/bin/python)
 	.venv/bin/python -m bench.networks --write
+
+behaviour: $(DEVELOPMENT)  ## overload for a minute, and two hundred reloads under load; writes docs/benchmarks/behaviour.md (ten minutes)
+	.venv/bin/python -m bench.behaviour --write
+
+peers: build/peers/litserve/.installed  ## other servers, each in an environment of its own, which make bench then measures beside ours
 
 networks: $(DEVELOPMENT)  ## train designs of networks for the same steps, and measure them; writes docs/networks.md (an hour on one core; resumes)
 	.venv/bin/python -m bench.networks --data $(DATA) --steps 3000 --write
@@ -115,6 +120,7 @@ lock:  ## resolve pyproject.toml anew into requirements/ (needs uv)
 	$(LOCK) --extra cpu --extra training -o requirements/training.txt
 	$(LOCK) --extra cpu --extra training --extra dev -c requirements/training.txt -o requirements/dev.txt
 	$(COMPILE) requirements/audit.in -o requirements/audit.txt
+	$(COMPILE) bench/peers/litserve.in -c requirements/cpu.txt -o bench/peers/litserve.txt
 LOCK = $(COMPILE) pyproject.toml
 COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet
@@ -134,6 +140,11 @@ clean:  ## remove the environment and caches; keeps runs/
 build/audit/.installed: requirements/audit.txt
 	$(PYTHON) -m venv --clear build/audit
 	build/audit/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/audit.txt
+	@touch $@
+
+build/peers/%/.installed: bench/peers/%.txt
+	$(PYTHON) -m venv build/peers/$*
+	build/peers/$*/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
 
 # each lock is complete, and installing the larger one serves the smaller one's users too

@@ -2,11 +2,12 @@
 
 python -m bench.client URL FILE CLIENTS SECONDS [WAY] --(each: post, wait, post ...)--> JSON on standard output
 
-A way is what is asked: reconstructions (the default), infer of the inference protocol, or the plain server's.
+A way is what is asked: reconstructions (the default), infer of the inference protocol, or what another server takes.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import time
@@ -19,7 +20,7 @@ import numpy as np
 
 from imaging.formats import encode_npy
 
-Way = Literal["plain", "infer", "reconstructions"]
+Way = Literal["plain", "litserve", "infer", "reconstructions"]
 
 HOUNSFIELD = {"rescale_slope": "1", "rescale_intercept": "0"}
 TIMEOUT_S = 60.0
@@ -30,6 +31,9 @@ def request_of(way: Way, url: str, file: Path) -> httpx.Request:
     batch = np.load(file)
     if way == "plain":
         return httpx.Request("POST", url, content=file.read_bytes())
+    if way == "litserve":
+        text = json.dumps({"npy": base64.b64encode(file.read_bytes()).decode()}).encode()
+        return httpx.Request("POST", f"{url}/predict", content=text, headers={"Content-Type": "application/json"})
     if way == "infer":
         tensor = {
             "name": "image",
