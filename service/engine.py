@@ -6,7 +6,7 @@
     NotReady
 
 Every step holds to the request's one deadline. Files are decoded and encoded on a few threads beside the event loop,
-the model runs on the executor's one, image by image, and loading has its own.
+the model runs on the executor's one, for all who wait at once, and loading has its own.
 """
 
 from __future__ import annotations
