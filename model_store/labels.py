@@ -14,9 +14,9 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from model_store.errors import RefusedVersion
 from model_store.refs import LABEL_PATTERN
@@ -48,6 +48,14 @@ class Labels(BaseModel):
     labels: dict[Label, Number | None] = {}
     removed: tuple[Number, ...] = ()
     canary_weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+
+    @model_serializer(mode="wrap")
+    def _without_zero(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Programs that do not know of canaries refuse the field; so only who uses one writes it."""
+        written: dict[str, Any] = write(self)
+        if not self.canary_weight:
+            del written["canary_weight"]
+        return written
 
 
 class StoreFile(BaseModel):

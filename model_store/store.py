@@ -203,7 +203,10 @@ class ModelStore:
             raise ValueError(f"a weight is a number from 0 to 1 of the label {CANARY!r}, not {weight} of {label!r}")
         with self._changing_labels(name) as (folder, own):
             self._version(name, version, self.versions(name))
-            changed = own if weight is None else own.model_copy(update={"canary_weight": weight})
+            changed = own
+            if label == CANARY:
+                kept = self.canary_weight(name) if weight is None else weight
+                changed = own.model_copy(update={"canary_weight": kept})
             self._write(folder, changed, labels={**own.labels, label: version})
 
     def remove_label(self, name: str, label: str) -> None:

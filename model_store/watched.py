@@ -41,32 +41,37 @@ class WatchedStore(ModelStore):
     def __init__(self, writable: Path | None = None, published: Path | None = PUBLISHED) -> None:
         super().__init__(writable, published)
         self._known: dict[Hashable, Any] = {}
-        self._looks: tuple[Look, Look] | None = None
+        self._last: Look | None = None
         self._there: set[Path] = set()
+        self._settled = True
+        self._looking = threading.Lock()
         self._lock = threading.Lock()
         self._writers = 0
 
     def refresh(self) -> bool:
-        """Looks at the folders; True where they have changed since the last True, and look the same as the last time.
+        """Looks at the folders; True where they have changed, and look the same as the last time.
 
-        While a folder that was there is gone, a network's say, what is remembered stays. Only one thread may call it.
+        While a folder that was there is gone, a network's say, what is remembered stays; while the folders change,
+        nothing more is remembered.
         """
-        there = {layer for layer in self._layers if layer.is_dir()}
-        if self._there - there:
-            return False
-        self._there = there
-        look = {path: seen for layer in self._layers for path, seen in _look(layer)}
-        if self._looks is None:  # what was read before the first look may be older than that
-            self._looks = (look, look)
-            self.forget()
-            return False
-        taken, last = self._looks
-        if look != last or look == taken:
-            self._looks = (taken, look)
-            return False
-        self._looks = (look, look)
-        self.forget()
-        return True
+        with self._looking:
+            there = {layer for layer in self._layers if layer.is_dir()}
+            if self._there - there:
+                self._settled = False
+                return False
+            self._there = there
+            look = {path: seen for layer in self._layers for path, seen in _look(layer)}
+            before, self._last = self._last, look
+            if before is None:  # what was read before the first look may be older than that
+                self.forget()
+                return False
+            if look != before:
+                self._settled = False
+                return False
+            changed, self._settled = not self._settled, True
+            if changed:
+                self.forget()
+            return changed
 
     def forget(self) -> None:
         """Reads everything again when it is next asked for."""
@@ -133,7 +138,9 @@ class WatchedStore(ModelStore):
             return found
         found = read()
         with self._lock:
-            if known is self._known and not self._writers:  # nothing was changed, or forgotten, while it was read
+            if (
+                known is self._known and not self._writers and self._settled
+            ):  # nothing was changed, or forgotten, while it was read
                 known[what] = found
         return found
 
@@ -142,7 +149,10 @@ def _look(folder: Path, depth: int = _DEPTH) -> Iterator[tuple[str, tuple[int, i
     try:
         with os.scandir(folder) as children:
             for child in children:
-                seen = child.stat()
+                try:
+                    seen = child.stat()
+                except OSError:  # gone in between, or a link to nowhere
+                    continue
                 yield child.path, (seen.st_ino, seen.st_size, seen.st_mtime_ns)
                 if depth and child.is_dir():
                     yield from _look(Path(child.path), depth - 1)

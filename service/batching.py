@@ -49,4 +49,7 @@ def unstack(answer: Batch, images: Sequence[Batch], bucket: tuple[int, int]) -> 
             f"the model answered {len(images)} images of {bucket[0]} x {bucket[1]} with {answer.shape}; nothing is"
             " delivered"
         )
-    return [part[np.newaxis, : image.shape[1], : image.shape[2]] for part, image in zip(answer, images, strict=True)]
+    # copies: a view would keep the whole batch in memory until the slowest client has read its answer
+    return [
+        part[np.newaxis, : image.shape[1], : image.shape[2]].copy() for part, image in zip(answer, images, strict=True)
+    ]

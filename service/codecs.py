@@ -73,6 +73,6 @@ def _work_off(turn: Turn[Callable[[], Any], Any] | None) -> bool:
         return False
     try:
         turn.settle(turn.work())
-    except Exception as error:  # noqa: BLE001 - whatever the work raises belongs to its caller, not to this thread
+    except BaseException as error:  # noqa: BLE001 - whatever the work raises belongs to its caller, not to this thread
         turn.settle(error)
     return True

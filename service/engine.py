@@ -24,7 +24,7 @@ import structlog
 
 from imaging.frames import Frames
 from imaging.image import Rescale, Unit
-from model_store.errors import ModelStoreError, RefusedVersion
+from model_store.errors import ModelStoreError
 from model_store.refs import parse_ref
 from model_store.store import ModelVersion
 from model_store.watched import WatchedStore
@@ -111,7 +111,7 @@ class Engine:
             for ref in refs:
                 version = await self.codecs.run(NO_DEADLINE, self.store.resolve, ref)
                 async with self.versions.lease(version, deadline=time.monotonic() + PRELOAD_SECONDS):
-                    pass
+                    self.meanings.swap(ref, version, ("restored",))
         except (ModelStoreError, ServiceError) as error:
             self._fail(f"{error}; when that is repaired, restart the server")
         except Exception as error:  # noqa: BLE001 - a task nobody awaits: the reason must not vanish
@@ -136,9 +136,9 @@ class Engine:
         structlog.get_logger("clearslice").info("store_changed")
         self.versions.forgive()
         asked, loaded = list(self.meanings.standing()), list(self.versions.loaded())
-        found = await self.codecs.run(NO_DEADLINE, meant_by, self.store, [*asked, *loaded])
+        found, gone = await self.codecs.run(NO_DEADLINE, meant_by, self.store, [*asked, *loaded])
         self.meanings.follow({ref: found[ref] for ref in asked if ref in found})
-        for ref in set(loaded) - found.keys():
+        for ref in gone.intersection(loaded):
             self.versions.unload(parse_ref(ref).name, parse_ref(ref).version)
 
     def drain(self) -> None:
@@ -253,13 +253,14 @@ class Engine:
         )
 
     async def _proven(self, prepared: Prepared, deadline: float) -> Prepared:
-        """A canary that is refused leaves its series to the version before it."""
+        """A canary that cannot be loaded, or not in time, leaves its series to the version before it."""
         if prepared.instead is None:
             return prepared
         try:
-            async with self.versions.lease(prepared.version, deadline=deadline):
+            async with self.versions.lease(prepared.version, deadline=_halfway(deadline)):
                 return prepared
-        except RefusedVersion:
+        except (ModelStoreError, NotReady) as error:
+            structlog.get_logger("clearslice").warning("canary_passed_over", reason=str(error))
             return replace(prepared, ref=prepared.instead.ref, version=prepared.instead, instead=None)
 
     async def restore(
@@ -295,3 +296,8 @@ class Engine:
         if self._state == "starting":
             self._state, self._reason = "failed", reason
         structlog.get_logger("clearslice").error("not_ready", reason=reason)
+
+
+def _halfway(deadline: float) -> float:
+    """To a deadline, so that there is time for something else."""
+    return (time.monotonic() + deadline) / 2

@@ -75,10 +75,12 @@ class Restored:
     Attributes:
         batch: (1, H, W, C).
         infer_seconds: the run, whoever shared it.
+        run: which one it was; None for several, of tiles.
     """
 
     batch: NDArray[np.float32]
     infer_seconds: float
+    run: object | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +158,10 @@ class Executor:
         """How many images of a bucket share a run at most; at least one."""
         return _power_of_two(max(1, self._batch_pixels // math.prod(bucket)))
 
+    def images_at_once(self, bucket: tuple[int, int]) -> int:
+        """How many images of a bucket one request may wait with: a run's, and no more than half of the places."""
+        return min(self.images_per_run(bucket), max(1, self._max_queue // 2))
+
     def waiting(self) -> int:
         """How many images wait."""
         return len(self._turns)
@@ -192,23 +198,29 @@ class Executor:
 
     def _restore(self, turns: Sequence[Turn[Work, Restored]]) -> None:
         """Settles all turns of one run; where that fails, of ever smaller ones."""
-        begin = time.monotonic()
+        turns = [turn for turn in turns if turn.wanted()]
+        if not turns:
+            return
+        begin, run = time.monotonic(), object()
+        answers: list[NDArray[np.float32]] = []
         try:
             answers = _answers([turn.work for turn in turns])
-        except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to its callers, not to this thread
+        except BaseException as error:  # noqa: BLE001 - whatever is raised belongs to the callers, not to this thread
             if isinstance(error, OutOfDeviceMemory):
                 self._instruments.out_of_memory.inc()
-            middle = len(turns) // 2
-            if middle == 0:
+            if len(turns) == 1:
                 turns[0].settle(error)
-            else:  # less at once; and whose image it was that cannot be restored, nobody else shall feel
-                self._restore(turns[:middle])
-                self._restore(turns[middle:])
+                return
+        if not answers:  # and not while the error holds on to what did not fit
+            # less at once; and whose image it was that cannot be restored, nobody else shall feel
+            middle = len(turns) // 2
+            self._restore(turns[:middle])
+            self._restore(turns[middle:])
             return
         seconds = time.monotonic() - begin
         self._typical_seconds += _RECENT * (seconds / len(turns) - self._typical_seconds)
         for turn, answer in zip(turns, answers, strict=True):
-            turn.settle(Restored(answer, seconds))
+            turn.settle(Restored(answer, seconds, run))
         self._account([turn.work for turn in turns], seconds)
 
     def _account(self, works: Sequence[Work], seconds: float) -> None:

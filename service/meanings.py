@@ -19,7 +19,7 @@ import structlog
 
 from imaging.frames import Frames
 from imaging.image import Unit
-from model_store.errors import ModelStoreError, RefusedVersion
+from model_store.errors import ModelStoreError, RefusedVersion, UnknownModel
 from model_store.refs import parse_ref
 from model_store.store import CANARY, STABLE, ModelStore, ModelVersion
 from service.errors import NoSuchOutput, NotReady
@@ -73,13 +73,17 @@ class Meanings:
             self.swap(ref, version, ("restored",))
 
 
-def meant_by(store: ModelStore, refs: Sequence[str]) -> dict[str, ModelVersion]:
-    """What refs mean by the store; those that mean nothing usable are left out."""
-    found = {}
+def meant_by(store: ModelStore, refs: Sequence[str]) -> tuple[dict[str, ModelVersion], set[str]]:
+    """What refs mean by the store, and those that it has no more; damaged ones are in neither."""
+    found, gone = {}, set()
     for ref in refs:
-        with contextlib.suppress(ModelStoreError):
+        try:
             found[ref] = store.resolve(ref)
-    return found
+        except UnknownModel:
+            gone.add(ref)
+        except ModelStoreError as error:
+            structlog.get_logger("clearslice").error("refused", model=ref, reason=str(error))
+    return found, gone
 
 
 def resolve_standing(store: ModelStore, ref: str, standing: Mapping[str, ModelVersion]) -> ModelVersion:
@@ -115,10 +119,9 @@ def drawn_canary(store: ModelStore, asked: str | None, frames: Frames, stable: M
     if source is None or not _is_open(store, asked):
         return None
     name = stable.name
-    weight = store.canary_weight(name)
-    if not draws(str(source.get("SeriesInstanceUID", "")), name, weight):
-        return None
-    with contextlib.suppress(ModelStoreError):
+    with contextlib.suppress(ModelStoreError):  # of a damaged model what stands goes on
+        if not draws(str(source.get("SeriesInstanceUID", "")), name, store.canary_weight(name)):
+            return None
         canary = store.resolve(f"{name}@{CANARY}")
         same = canary.manifest.unit == stable.manifest.unit
         if same and set(stable.manifest.spread_outputs) <= set(canary.manifest.spread_outputs):

@@ -16,14 +16,14 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import structlog
 
 from imaging.image import AIR_HU
-from model_store.errors import RefusedVersion
+from model_store.errors import OutOfDeviceMemory, RefusedVersion
 from model_store.refs import parse_ref
 from model_store.restorer import Batch, Restorer, import_tensorflow, load_restorer
 from model_store.store import ModelVersion
@@ -191,7 +191,7 @@ class LoadedVersions:
             NotReady: all are in use.
         """
         while len(self._entries) >= self._max_loaded:
-            if not self._evict():
+            if self._evict() is None:
                 raise NotReady(
                     f"all {self._max_loaded} places for loaded models are in use"
                     f" ({environment_name('max_loaded')}); try again later",
@@ -199,34 +199,41 @@ class LoadedVersions:
                 )
 
     def _keep_budget(self, newest: str) -> None:
-        """Evicts idle versions, but not the newest, until the process is within its budget or none is left."""
-        while self._memory_budget is not None and resident_bytes() > self._memory_budget:
-            if not self._evict(keep=newest):
-                structlog.get_logger("clearslice").warning(
-                    "memory_budget", resident=resident_bytes(), budget=self._memory_budget
-                )
-                return
+        """Evicts idle versions, but not the newest, one after the other, as long as that is needed to be in budget."""
+        if self._memory_budget is None or resident_bytes() <= self._memory_budget:
+            return
+        freeing = self._evict(keep=newest)
+        if freeing is None:
+            structlog.get_logger("clearslice").warning(
+                "memory_budget", resident=resident_bytes(), budget=self._memory_budget
+            )
+            return
+        loop = asyncio.get_running_loop()  # again when its memory is free, and not before
 
-    def _evict(self, keep: str = "") -> bool:
-        """Forgets the version that was idle longest; False where none is idle."""
+        def look_again(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._keep_budget, newest)
+
+        freeing.add_done_callback(look_again)
+
+    def _evict(self, keep: str = "") -> Future[None] | None:
+        """Forgets the version that was idle longest, whose memory is then given back; None where none is idle."""
         idle = {
             ref: entry.idle_since
             for ref, entry in self._entries.items()
             if entry.leases == 0 and entry.loading.done() and ref != keep
         }
         if not idle:
-            return False
+            return None
         oldest = min(idle, key=lambda ref: idle[ref])
         del self._entries[oldest]
-        self._give_back()
         self._instruments.evicted.inc()
         structlog.get_logger("clearslice").info("evicted", model=oldest)
-        return True
+        return self._give_back()
 
-    def _give_back(self) -> None:
-        """Not here: it takes longer than the event loop may. A version in use is freed with the next one that goes."""
-        with contextlib.suppress(RuntimeError):  # closed
-            self._thread.submit(give_back)
+    def _give_back(self) -> Future[None]:
+        """On the loader's thread. A version that is still in use is freed with the next one that goes."""
+        return self._thread.submit(give_back)
 
     def _settle(self, ref: str, entry: _Entry, done: asyncio.Future[Restorer]) -> None:
         error = None if done.cancelled() else done.exception()
@@ -255,9 +262,16 @@ class LoadedVersions:
     def _load_and_warm(self, version: ModelVersion) -> Restorer:
         begin = time.monotonic()
         restorer = self._load(version)
+        log = structlog.get_logger("clearslice")
         empty = AIR_HU if version.manifest.unit == "HU" else 0.0
         for count, height, width in self._warm_shapes:
-            restorer(np.full((count, height, width, 1), empty, np.float32))
+            try:
+                restorer(np.full((count, height, width, 1), empty, np.float32))
+            except OutOfDeviceMemory:
+                if count == 1:
+                    raise
+                # the executor will do with less at once, too
+                log.warning("not_warm", model=version.ref, images=count, height=height, width=width)
         structlog.get_logger("clearslice").info(
             "loaded",
             model=version.ref,

@@ -60,7 +60,7 @@ class Restoring:
         """
         bucket = bucket_of(frames.shape, version.manifest.size_multiple)
         images = [to_batch(image) for image in frames]
-        at_once = self._executor.images_per_run(bucket)
+        at_once = self._executor.images_at_once(bucket)
         answers: list[Restored] = []
         async with self._versions.lease(version, deadline=deadline) as restorer:
             restore = restores(restorer, outputs)
@@ -72,7 +72,7 @@ class Restoring:
                 )
             return Ran(
                 batches=[answer.batch for answer in answers],
-                infer_seconds=sum(answer.infer_seconds for answer in answers),
+                infer_seconds=_seconds(answers),
                 precision=restorer.precision if len(outputs) == 1 else "float32",
                 device=restorer.device,
             )
@@ -144,3 +144,9 @@ def warm_shapes(sizes: Sequence[tuple[int, int]], executor: Executor) -> tuple[t
 
 def _shape(image: Batch) -> tuple[int, int]:
     return image.shape[1], image.shape[2]
+
+
+def _seconds(answers: Sequence[Restored]) -> float:
+    """Of all runs, each counted once however many of the images shared it."""
+    shared = {answer.run: answer.infer_seconds for answer in answers if answer.run is not None}
+    return sum(shared.values()) + sum(answer.infer_seconds for answer in answers if answer.run is None)

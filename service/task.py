@@ -80,13 +80,21 @@ class Finished:
     scores: list[dict[str, Any]] | None
 
 
-def prepare(task: Task, store: ModelStore, settings: Settings, standing: Mapping[str, ModelVersion]) -> Prepared:
+def prepare(
+    task: Task,
+    store: ModelStore,
+    settings: Settings,
+    standing: Mapping[str, ModelVersion],
+    *,
+    canaries: bool = True,
+) -> Prepared:
     """The version and the images of a task.
 
     Args:
         task: what is asked.
         store, settings: of the app.
         standing: as of `service.meanings.resolve_standing`.
+        canaries: whether the series may be one of a canary's; who compares models means those that they name.
 
     Raises:
         ModelStoreError: there is no such version, or nothing that `auto` could choose by.
@@ -99,7 +107,7 @@ def prepare(task: Task, store: ModelStore, settings: Settings, standing: Mapping
     version = resolve_standing(store, ref, standing)
     _check_outputs(task, version, store)
     frames, reference = _decode(task, version.manifest, store, settings)
-    canary = drawn_canary(store, task.model, frames, version)
+    canary = drawn_canary(store, task.model, frames, version) if canaries else None
     if canary is not None:
         return Prepared(f"{version.name}@{CANARY}", canary, "", frames, reference, instead=version)
     return Prepared(ref, version, "", frames, reference)
@@ -124,7 +132,7 @@ def prepare_several(
     if len(units) > 1:
         both = " and ".join(f"{ref} {unit}" for unit, ref in units.items())
         raise UnitMismatch(f"one image cannot go through all of these models: {both} images are taken")
-    first = prepare(replace(task, model=refs[0]), store, settings, standing)
+    first = prepare(replace(task, model=refs[0]), store, settings, standing, canaries=False)
     found = {first.version.ref: first}
     for ref in refs[1:]:
         if ref == AUTO:

@@ -58,13 +58,17 @@ class Turn(Generic[W, R]):
         return self._wanted and time.monotonic() < self.deadline
 
     def give_up(self) -> None:
-        """Nobody waits any more."""
+        """Nobody waits any more; called in the loop."""
         self._wanted = False
+        if not self._answer.cancel() and not self._answer.cancelled():
+            self._answer.exception()  # looked at, or asyncio would tell of it
 
-    def settle(self, result: R | Exception) -> None:
+    def settle(self, result: R | BaseException) -> None:
         """Gives the caller the result; called by a thread, perhaps after the loop has ended."""
-        if isinstance(result, StopIteration):  # which no future takes
-            result = RuntimeError("the work raised StopIteration")
+        if isinstance(result, StopIteration) or (
+            isinstance(result, BaseException) and not isinstance(result, Exception)
+        ):  # which no future takes, or which would end the loop
+            result = RuntimeError(f"the work raised {type(result).__name__}")
 
         def wake() -> None:
             if self._answer.done():
@@ -97,6 +101,9 @@ class Turns(Generic[W, R]):
     def add(self, turn: Turn[W, R]) -> None:
         """At the end of the line."""
         with self._news:
+            if self._closed:
+                turn.settle(RuntimeError("the threads have ended"))
+                return
             self._line.append(turn)
             self._changed(len(self._line))
             self._news.notify()

@@ -75,6 +75,15 @@ def test_weights_that_change_are_seen(stores):
     assert [watched.refresh(), watched.refresh(), watched.refresh()] == [False, True, False]
 
 
+def test_a_link_to_nowhere_hides_nothing_else(stores):
+    other, watched = stores
+    for name in ("a", "z"):
+        (other.writable / NAME / name).symlink_to(other.writable / "nowhere")
+    assert [watched.refresh() for _ in range(2)] == [False, True]
+    (other.writable / NAME / "1" / "variables" / "variables.index").write_bytes(b"other")
+    assert [watched.refresh() for _ in range(2)] == [False, True]
+
+
 def test_errors_are_not_remembered(stores, staged, tiny_draft):
     other, watched = stores
     with pytest.raises(UnknownModel):
@@ -106,9 +115,12 @@ def test_while_a_store_is_gone_it_is_remembered(stores, tmp_path):
     other.writable.rename(tmp_path / "away")
     assert [watched.refresh() for _ in range(3)] == [False] * 3
     assert watched.resolve(NAME).version == 1
+    assert watched.labels(NAME) == {}  # read while it was gone: not to be remembered
     (tmp_path / "away").rename(other.writable)
-    assert not watched.refresh()
+    other.promote(NAME, "stable", 1)
+    assert [watched.refresh() for _ in range(3)][1:] == [True, False]
     assert watched.resolve(NAME).version == 1
+    assert watched.labels(NAME) == {"stable": 1}
 
 
 def test_a_damaged_manifest_is_refused_after_the_change(stores):

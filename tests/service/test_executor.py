@@ -279,3 +279,30 @@ async def test_who_left_takes_no_part_in_a_run():
         answers = await asyncio.gather(first, rest[0], rest[2])
     assert [answer.batch[0, 0, 0, 0] for answer in answers] == [1, 1, 3]
     assert [shape[0] for shape in runs.seen] == [1, 2]
+
+
+async def test_a_failed_run_is_not_repeated_for_who_left_and_nothing_is_told_twice(caplog):
+    runs = Runs(lambda batch: OutOfDeviceMemory("full") if batch.max() > 0 else None)
+    works = [Work(runs, image(1), alike=runs.alike())] * 4
+    with executor(max_queue=20, batch_pixels=2**20) as made:
+        gate = asyncio.ensure_future(restore(made, runs, deadline=soon(), batch=image(0), alike=runs.alike()))
+        await entered(runs.gate)
+        waiting = asyncio.ensure_future(made.restore(works, deadline=soon()))
+        await until_waiting(made, 4)
+        runs.gate.opened.set()
+        await gate
+        with pytest.raises(OutOfDeviceMemory):
+            await waiting
+        del waiting
+        await asyncio.sleep(0.05)
+    assert "never retrieved" not in caplog.text
+
+
+async def test_even_an_exception_that_is_none_leaves_the_thread_alive():
+    def fail(_):
+        raise SystemExit
+
+    with executor() as made:
+        with pytest.raises(RuntimeError, match="SystemExit"):
+            await restore(made, fail, deadline=soon())
+        assert (await restore(made, plus(1), deadline=soon())).batch[0, 0, 0, 0] == 1

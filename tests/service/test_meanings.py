@@ -149,7 +149,12 @@ async def test_a_changed_store_is_followed_before_anyone_asks(published):
 
 
 def test_refs_that_mean_nothing_any_more_are_left_out(published):
-    assert set(meant_by(published, ["ct-tiny", "ct-tiny@9", "gone"])) == {"ct-tiny"}
+    found, gone = meant_by(published, ["ct-tiny", "ct-tiny@9", "gone"])
+    assert (set(found), gone) == ({"ct-tiny"}, {"ct-tiny@9", "gone"})
+    (published.writable / "ct-tiny" / "labels.json").write_text("{oops")
+    assert meant_by(published, ["ct-tiny", "ct-tiny@1"]) == ({}, set())  # damaged is not gone
+    stable = published.resolve("gray-tiny")
+    assert drawn_canary(published, "ct-tiny", series("1.2.3"), replace(stable, name="ct-tiny")) is None
 
 
 def series(uid):

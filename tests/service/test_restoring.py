@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -70,3 +71,14 @@ def test_every_number_of_images_that_a_run_can_have_is_warm():
         (1, 2048, 2048),
     )
     executor.close()
+
+
+async def test_a_run_that_frames_share_counts_once(serve, npy):
+    def slow(batch):
+        time.sleep(0.1)
+        return batch
+
+    async with serve(answer=slow, batch_pixels=4 * 32 * 48) as client:
+        answer = await client.post(npy(STACK[:4]), headers={"accept": "application/json"}, **HU)
+        seconds = answer.json()["seconds"]
+    assert seconds["queue"] >= 0

@@ -105,3 +105,20 @@ async def test_a_refused_version_that_was_repaired_serves_without_a_restart(serv
         (with_canary.writable / "ct-tiny" / "2" / "variables" / "variables.index").write_bytes(b"repaired")
         await until(lambda: not client.engine.versions.refused())
         assert model_of(await client.post(image, model="ct-tiny@2", **HU)) == "ct-tiny@2"
+
+
+async def test_a_damaged_label_file_takes_nothing_out_of_memory(serve, with_canary, ct_slice):
+    async with serve(**POLL) as client:
+        assert model_of(await client.post(ct_slice(STORED), model="ct-tiny@1")) == "ct-tiny@1"
+        (with_canary.writable / "ct-tiny" / "labels.json").write_text("{oops")
+        await asyncio.sleep(0.3)
+        assert "ct-tiny@1" in client.engine.versions.loaded()
+        assert model_of(await client.post(ct_slice(STORED))) == "ct-tiny@1"
+
+
+async def test_a_comparison_gives_the_models_that_it_names(serve, with_canary, ct_slice):
+    with_canary.promote("ct-tiny", "canary", 2, weight=1.0)
+    async with serve() as client:
+        files = {"image": ct_slice(STORED)}
+        answer = await client.http.post("/v1/comparisons", files=files, data={"models": "ct-tiny,ct-tiny@canary"})
+        assert [each["model"]["ref"] for each in answer.json()["models"]] == ["ct-tiny@1", "ct-tiny@2"]
