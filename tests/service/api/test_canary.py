@@ -120,5 +120,6 @@ async def test_a_comparison_gives_the_models_that_it_names(serve, with_canary, c
     with_canary.promote("ct-tiny", "canary", 2, weight=1.0)
     async with serve() as client:
         files = {"image": ct_slice(STORED)}
-        answer = await client.http.post("/v1/comparisons", files=files, data={"models": "ct-tiny,ct-tiny@canary"})
+        named, told = {"models": "ct-tiny,ct-tiny@canary"}, {"accept": "application/json"}
+        answer = await client.http.post("/v1/comparisons", files=files, data=named, headers=told)
         assert [each["model"]["ref"] for each in answer.json()["models"]] == ["ct-tiny@1", "ct-tiny@2"]
