@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -34,6 +33,7 @@ from imaging.noise.reading import MOST_IMAGES
 from model_store.restorer import Restorer
 from service import pipeline
 from service.errors import ServiceError
+from service.files import write_file
 from service.intake import take_in
 from service.scores import score_frames
 from service.settings import SiteConventions
@@ -233,26 +233,10 @@ def write_new(target: Path, data: bytes, *, overwrite: bool) -> None:
         OSError: the folder cannot be written to.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
     try:
-        with aside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
-            aside.replace(target)
-        else:
-            # Unlike a rename, a link never replaces what is there.
-            target.hardlink_to(aside)
+        write_file(target, data, replace=overwrite)
     except FileExistsError:
         raise OutputExists(f"{target} exists; --overwrite replaces it") from None
-    finally:
-        aside.unlink(missing_ok=True)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -1,21 +1,25 @@
-"""A folder or a zip file -> the bytes of its files, one after the other, under limits.
+"""A folder, zip or tar file -> the bytes of its files, one after the other, under limits.
 
-    path --(folder? zip?)--> names --(how many? twice? encrypted?)--> bytes, in the order of the names
-           NotAnImage               TooLarge NotAnImage UnsupportedFormat
+    path --(folder? zip? tar?)--> names --(how many? twice? encrypted?)--> bytes, in the order of the names
+           NotAnImage                     TooLarge NotAnImage UnsupportedFormat
 
-Nothing is extracted to disk, so a name in a zip file is never used as a path; a link in it is a small file that holds
-a path. Names are not told in messages, because they often hold a patient's: files are counted in the order of names.
+Nothing is extracted to disk, so a name in an archive is never used as a path; a link in it is passed over. Names are
+not told in messages, because they often hold a patient's: files are counted in the order of names. A tar file is read
+once from its beginning to its end, in its own order.
 """
 
 from __future__ import annotations
 
+import gzip
 import stat
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from imaging.errors import NotAnImage, TooLarge, UnsupportedFormat
 
@@ -46,6 +50,11 @@ _DIRECTORY_BYTES_PER_ENTRY = 1024
 """46 bytes and a name; generous for extra fields."""
 _ENCRYPTED_FLAG = 1
 
+_GZIP_SIGNATURE = b"\x1f\x8b"
+_TAR_SIGNATURE, _TAR_SIGNATURE_AT = b"ustar", 257
+_MOST_HEADER_BYTES = 1 << 20
+"""Of a tar header that holds a long name or the like, which `tarfile` reads whole."""
+
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError)
 """What `zipfile` raises for damaged files: OSError where an offset points before the file, ValueError for names."""
 
@@ -56,17 +65,20 @@ def read_members(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> Iterator
     Left out: folders, hidden files, `__MACOSX`, and `DICOMDIR`, which only lists the others.
 
     Args:
-        path: a folder, a zip file, or a single file of another kind, which is yielded itself.
+        path: a folder, a zip file, a tar file (also one compressed by gzip), or a single file of another kind, which
+            is yielded itself.
 
     Raises:
         TooLarge: see `ArchiveLimits`; `limit` is the name of its attribute.
-        NotAnImage: no such file, a broken zip file, or one that holds a name twice.
+        NotAnImage: no such file, a broken archive, or one that holds a name twice.
         UnsupportedFormat: an encrypted zip file, ZIP64, or compression other than deflate.
     """
     if path.is_dir():
         yield from _read_folder(path, limits)
     elif not path.is_file():
         raise NotAnImage(f"{path} is neither a folder nor a file")
+    elif is_tar(path):
+        yield from _read_tar(path, limits)
     elif zipfile.is_zipfile(path):
         yield from _read_zip(path, limits)
     else:
@@ -131,6 +143,69 @@ def _zip_members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> list[zipfil
             raise UnsupportedFormat(f"the zip file uses compression method {info.compress_type}; only deflate is read")
         members.append(info)
     return members
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file is a tar file (POSIX or GNU), as it is or compressed by gzip."""
+    with path.open("rb") as file:
+        start = file.read(_TAR_SIGNATURE_AT + len(_TAR_SIGNATURE))
+    if start.startswith(_GZIP_SIGNATURE):
+        try:
+            with gzip.open(path) as file:
+                start = file.read(_TAR_SIGNATURE_AT + len(_TAR_SIGNATURE))
+        except (OSError, EOFError, zlib.error):
+            return False
+    return start[_TAR_SIGNATURE_AT:] == _TAR_SIGNATURE
+
+
+class _TarInfo(tarfile.TarInfo):
+    """Refuses headers that would be read into memory whatever their size."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:
+        if self.type not in tarfile.REGULAR_TYPES and self.size > _MOST_HEADER_BYTES:
+            raise NotAnImage("the tar file has an entry that is no file and has a size; make it again")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise UnsupportedFormat("the tar file holds a sparse file; make it again without --sparse")
+        return super()._proc_member(archive)  # type: ignore[misc]  # not in the type stubs
+
+
+def _read_tar(path: Path, limits: ArchiveLimits) -> Iterator[bytes]:
+    with path.open("rb") as plain:
+        packed = plain.read(len(_GZIP_SIGNATURE)) == _GZIP_SIGNATURE
+        plain.seek(0)
+        try:
+            if packed:
+                with gzip.open(plain) as unpacked:
+                    yield from _tar_members(unpacked, limits)
+            else:
+                yield from _tar_members(plain, limits)
+        except (tarfile.TarError, *_DAMAGE) as error:
+            raise NotAnImage(f"the tar file is broken ({type(error).__name__}); make it again") from None
+
+
+def _tar_members(stream: BinaryIO | gzip.GzipFile, limits: ArchiveLimits) -> Iterator[bytes]:
+    names, total, number = set[str](), 0, 0
+    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_TarInfo) as archive:
+        for entries, member in enumerate(archive, start=1):
+            _check_entries(entries, limits)
+            archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them to the end
+            parts = PurePosixPath(member.name).parts
+            if not member.isfile() or not parts or not _wanted(parts):
+                total += member.size
+                _check_sizes(0, total, number, limits)  # what is passed over is decompressed too
+                continue
+            if member.name in names:
+                raise NotAnImage(
+                    "the tar file holds a file name twice, so it is unclear which one counts; make it again"
+                )
+            names.add(member.name)
+            number, total = number + 1, total + member.size
+            _check_sizes(member.size, total, number, limits)
+            file = archive.extractfile(member)
+            data = b"" if file is None else file.read()
+            if len(data) < member.size:
+                raise NotAnImage("the tar file is broken: it ends in the middle of a file; make it again")
+            yield data
 
 
 def _check_directory(path: Path, limits: ArchiveLimits) -> None:

@@ -1,13 +1,11 @@
-"""A folder or zip file of DICOM -> CT series: volumes in HU, ordered along the normal of their slices, checked.
+"""A folder or archive of DICOM -> CT series: volumes in HU, ordered along the normal of their slices, checked.
 
-    path --archive--> bytes --read_dicom--> data sets --(CT? localizer?)--> slices --group by SeriesInstanceUID-->
-                                                       dropped, and said so
+    path --ct_files--> data sets --> slices --group by SeriesInstanceUID-->
     --(one patient, orientation, size, spacing?)--> sort by position --(doubled? gaps?)--> CtSeries
        UnsuitableImage                                                UnsuitableImage, warnings
 
-InstanceNumber is not used: it says in which order a scanner stored slices, not where they are. Files that are no DICOM
-or no CT images are left out and counted in the log; a CT image that cannot be used stops everything, because a series
-with a silent hole is worse than none.
+InstanceNumber is not used: it says in which order a scanner stored slices, not where they are. What is left out is
+counted in the log.
 """
 
 from __future__ import annotations
@@ -22,20 +20,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import CTImageStorage
 
-from imaging.archive import DEFAULT_LIMITS, ArchiveLimits, read_members
+from imaging.archive import DEFAULT_LIMITS, ArchiveLimits
+from imaging.ct_files import MAX_PIXELS, LeftOut, ct_files, numbered
 from imaging.ct_slice import CtSlice, slice_from_dataset
-from imaging.dicom_attributes import text
-from imaging.dicom_file import looks_like_dicom, read_dicom
-from imaging.dicom_pixels import is_localizer
-from imaging.errors import ImagingError, NotAnImage, UnsuitableImage
-from imaging.limits import Limits
+from imaging.errors import UnsuitableImage
 
 log = logging.getLogger(__name__)
-
-MAX_PIXELS = 4096 * 4096
-"""Of one slice; CT scanners make 512 x 512 to 2048 x 2048."""
 
 GAP_FACTOR = 1.5
 """A distance is a gap when it is this many times both the median distance and the thickness of the slices there, so
@@ -93,7 +84,7 @@ def read_series(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[CtSe
     """All CT series in `path`.
 
     Args:
-        path: a folder (read recursively, zip files in it are not opened), a zip file, or one DICOM file.
+        path: a folder (read recursively, archives in it are not opened), a zip or tar file, or one DICOM file.
         limits: of the whole folder or zip file.
 
     Returns:
@@ -106,46 +97,21 @@ def read_series(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[CtSe
             or spacings, a position or an instance twice, missing geometry.
     """
     groups: dict[str, list[CtSlice]] = {}
-    localizers: dict[str, int] = {}
-    strangers = not_ct = 0
-    file_limits = Limits(max_bytes=limits.max_entry_bytes, max_pixels=MAX_PIXELS)
-    for number, data in enumerate(read_members(path, limits), start=1):
-        if not looks_like_dicom(data):
-            strangers += 1
-            continue
-        try:
-            dataset = read_dicom(data, limits=file_limits)
-            if text(dataset, "SOPClassUID") != CTImageStorage:
-                not_ct += 1
-            elif is_localizer(dataset):
-                uid = text(dataset, "SeriesInstanceUID")
-                localizers[uid] = localizers.get(uid, 0) + 1
-            else:
-                found = slice_from_dataset(dataset, max_pixels=MAX_PIXELS)
-                groups.setdefault(found.series_uid, []).append(found)
-        except ImagingError as error:
-            error.args = (f"file {number} in the order of names: {error}", *error.args[1:])
-            raise
-    _log_left_out(strangers, not_ct, sum(localizers.values()))
+    left_out = LeftOut()
+    for number, _, dataset in ct_files(path, limits, left_out):
+        with numbered(number):
+            found = slice_from_dataset(dataset, max_pixels=MAX_PIXELS)
+        groups.setdefault(found.series_uid, []).append(found)
+    for kind, count in left_out.counts().items():
+        log.warning("left out %d files: %s", count, kind)
     if not groups:
-        if strangers and not (not_ct or localizers):
-            raise NotAnImage(f"none of the {strangers} files is a DICOM file; CT images as DICOM are needed")
-        raise UnsuitableImage("no CT image (CT Image Storage, single frame, no localizer) among the DICOM files")
+        raise left_out.refusal()
     stem = path.resolve().name if path.is_dir() else path.stem
     names = [stem] if len(groups) == 1 else [f"{stem}-{number}" for number in range(1, len(groups) + 1)]
     return [
-        _series(name, slices, localizers.get(uid, 0)) for name, (uid, slices) in zip(names, groups.items(), strict=True)
+        _series(name, slices, left_out.localizers.get(uid, 0))
+        for name, (uid, slices) in zip(names, groups.items(), strict=True)
     ]
-
-
-def _log_left_out(strangers: int, not_ct: int, localizers: int) -> None:
-    for count, what in (
-        (strangers, "that are no DICOM"),
-        (not_ct, "of other DICOM objects"),
-        (localizers, "of localizers"),
-    ):
-        if count:
-            log.warning("left out %d files %s", count, what)
 
 
 def _series(name: str, slices: list[CtSlice], localizers: int) -> CtSeries:

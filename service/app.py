@@ -3,8 +3,8 @@
 Settings --> ModelStore --> Engine --> FastAPI: routers, problem documents
     |                         |           around it: host check, request context, lingering close
     +------> KeysFile         |
-    start: load, prove, warm in the background; liveness answers at once, readiness when it is done
-    stop:  drain, then end the threads
+    start: load, prove, warm in the background; liveness answers at once, readiness when it is done; jobs go on
+    stop:  drain, stop jobs, which the next process takes up, then end the threads
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from fastapi import FastAPI
 from imaging import codec_process
 from model_store.store import ModelStore
 from model_store.watched import WatchedStore
-from service.api import comparisons, health, inference_protocol, metrics, models, problems, reconstructions
+from service.api import comparisons, health, inference_protocol, jobs, metrics, models, problems, reconstructions
 from service.api.access import HostCheck, allowed_names
 from service.api.linger import LingeringClose
 from service.dicom.identity import program_version
 from service.engine import Engine
 from service.inference.statistics import Statistics
+from service.jobs.jobs import Jobs
 from service.keys_file import KeysFile
 from service.models import Load, load_by
 from service.settings import Settings, check_exposure
@@ -37,6 +38,7 @@ medical device."""
 
 TAGS = [
     {"name": "images", "description": "Restore and measure images."},
+    {"name": "jobs", "description": "Restore a whole series, however long it takes."},
     {"name": "models", "description": "What models there are, what they were trained on, how they score."},
     {"name": "inference protocol", "description": "Tensors in, tensors out: the Open Inference Protocol, version 2."},
     {"name": "operation", "description": "Health and figures."},
@@ -63,7 +65,8 @@ def create_app(
         clock: the present moment, aware, written into derived DICOM instances.
 
     Raises:
-        UnsafeConfiguration: as `check_exposure` says; its subclass InvalidKeysFile, as `KeysFile` says.
+        UnsafeConfiguration: as `check_exposure` and `service.jobs.spool.Spool` say; its subclass InvalidKeysFile, as
+            `KeysFile` says.
     """
     check_exposure(settings)
     instruments = Instruments()
@@ -76,18 +79,22 @@ def create_app(
         clock=clock,
         instruments=instruments,
     )
+    kept_jobs = Jobs(settings, engine, instruments)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         codec_process.configure(workers=settings.codec_threads, seconds=settings.codec_seconds)
         codec_process.start()
         app.state.starting = starting = asyncio.create_task(engine.start())
-        tasks = [starting, asyncio.create_task(engine.watch_store())]
+        await kept_jobs.start()
+        tasks = [starting, asyncio.create_task(engine.watch_store()), asyncio.create_task(kept_jobs.sweep())]
         if keys is not None:
             tasks.append(asyncio.create_task(keys.watch()))
         try:
             yield
         finally:
+            engine.drain()
+            await kept_jobs.stop()
             engine.close()
             for task in tasks:
                 task.cancel()
@@ -103,9 +110,9 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from elsewhere, which a hospital's network does not allow
         redoc_url=None,
     )
-    app.state.engine, app.state.keys, app.state.statistics = engine, keys, Statistics()
+    app.state.engine, app.state.jobs, app.state.keys, app.state.statistics = engine, kept_jobs, keys, Statistics()
     # Routes are looked through in this order for each request.
-    for module in (reconstructions, inference_protocol, comparisons, metrics, models, health):
+    for module in (reconstructions, inference_protocol, comparisons, jobs, metrics, models, health):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(HostCheck, names=allowed_names(settings))

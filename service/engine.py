@@ -35,6 +35,7 @@ from service.executor import Executor, Ran
 from service.intake import decode_pair
 from service.meanings import Meanings, meant_by
 from service.models import Load, LoadedVersions
+from service.pipeline import SeriesContext
 from service.restoring import Restoring, warm_shapes
 from service.scores import score_frames
 from service.settings import Settings
@@ -47,6 +48,9 @@ DRAIN_RETRY_SECONDS = 10
 """After which another instance, or this one, is likely to take requests."""
 
 MIN_RETRY_SECONDS = 1
+BUSY_SIZE = (512, 512)
+"""Of most CT slices."""
+
 PRELOAD_SECONDS = 3600.0
 """Deadline of loading at the start: generous, since a slow disk is no reason to give up."""
 
@@ -86,7 +90,7 @@ class Engine:
         )
         self.meanings = Meanings(self.versions)
         self._restoring = Restoring(self.versions, self._executor, tile_pixels=settings.tile_pixels)
-        self._clock = clock
+        self.clock = clock
         self.codecs = Codecs(threads=settings.codec_threads, instruments=instruments)
         self._shadow: Shadow | None = None
         if settings.shadow:
@@ -144,6 +148,10 @@ class Engine:
     def drain(self) -> None:
         """Takes no more requests; those in progress go on. Safe in a signal handler: it takes no lock."""
         self._state, self._reason = "draining", "the service is shutting down"
+
+    def draining(self) -> bool:
+        """Whether the end has begun."""
+        return self._state == "draining"
 
     def close(self) -> None:
         """Ends all threads after their present work."""
@@ -215,14 +223,40 @@ class Engine:
     async def _reconstruct(
         self, task: Task, prepared: Prepared, begin: float, *, deadline: float, admitted: bool = False
     ) -> Answer:
+        prepared = await self.settled(task, prepared, deadline=deadline)
+        series = SeriesContext(now=self.clock())
+        return await self.run(task, prepared, begin, series=series, deadline=deadline, admitted=admitted)
+
+    async def settled(self, task: Task, prepared: Prepared, *, deadline: float) -> Prepared:
+        """With the version that restores it: one that is in memory or can be loaded."""
         prepared = await self._proven(prepared, deadline)
-        version = self.meanings.swap(prepared.ref, prepared.version, task.outputs)
-        prepared, frames = replace(prepared, version=version), prepared.frames
+        return replace(prepared, version=self.meanings.swap(prepared.ref, prepared.version, task.outputs))
+
+    async def run(
+        self,
+        task: Task,
+        prepared: Prepared,
+        begin: float,
+        *,
+        series: SeriesContext,
+        deadline: float,
+        admitted: bool,
+    ) -> Answer:
+        """Restores the images of a settled task, and makes files of them; raises as `reconstruct`.
+
+        Args:
+            task, prepared: from `settled`.
+            begin: when its decoding began, in `time.monotonic()` seconds.
+            series: for derived instances.
+            deadline: until when.
+            admitted: as `Executor.restore`.
+        """
+        version, frames = prepared.version, prepared.frames
         wanted = task.choose_format(frames.format, len(frames))
         decoded = time.monotonic()
         ran = await self.restore(version, frames, task.outputs, deadline=deadline, admitted=admitted)
         encode_begin = time.monotonic()
-        work = functools.partial(finish, settings=self.settings, now=self._clock())
+        work = functools.partial(finish, settings=self.settings, series=series)
         finished = await self.codecs.run(deadline, work, task, prepared, wanted, ran.batches)
         seconds = {
             "decode": decoded - begin,
@@ -251,6 +285,11 @@ class Engine:
             scores=finished.scores,
             seconds=seconds,
         )
+
+    def abreast(self) -> int:
+        """How many images of a series to have in progress, so that the device never waits for them: those of a run, and
+        as many that are read and written meanwhile. Others' requests wait behind no more than these."""
+        return 2 * self._executor.images_at_once(BUSY_SIZE)
 
     async def _proven(self, prepared: Prepared, deadline: float) -> Prepared:
         """A canary that cannot be loaded, or not in time, leaves its series to the version before it."""

@@ -170,6 +170,47 @@ class ClientLeft(ServiceError):
     """The client closed the connection; its work was dropped and nothing is answered."""
 
 
+class NoSuchJob(ServiceError):
+    """There is no job with that id, or it is another client's."""
+
+
+class NotFinished(ServiceError):
+    """The result of a job was asked for that has none, yet or for good.
+
+    Attributes:
+        retry_after: seconds after which to ask again; 0 where that would be useless.
+    """
+
+    def __init__(self, message: str, *, retry_after: int = 0) -> None:
+        super().__init__(message)
+        if retry_after:
+            self.retry_after = retry_after
+
+
+class GivenUp(ServiceError):
+    """The process ended so often while it did a job that it is not tried again."""
+
+
+class KeyReused(ServiceError):
+    """An Idempotency-Key came before, with another request."""
+
+
+class NoSpool(ServiceError):
+    """No folder was set in which jobs could be kept."""
+
+
+class SpoolFull(ServiceError):
+    """The disk of the spool has no room for another job.
+
+    Attributes:
+        retry_after: seconds after which a job may have ended or expired.
+    """
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class DerivationRefused(ServiceError):
     """A DICOM instance from which no derived instance is made, by policy."""
 

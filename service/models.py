@@ -31,6 +31,7 @@ from service.errors import NotReady
 from service.memory import give_back, resident_bytes, spare_what_stays
 from service.settings import Settings, environment_name
 from service.telemetry import Instruments, log_defect
+from service.turns import until
 
 Load = Callable[[ModelVersion], Restorer]
 
@@ -251,7 +252,7 @@ class LoadedVersions:
 
     async def _loaded(self, entry: _Entry, ref: str, deadline: float) -> Restorer:
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
+            async with until(deadline):
                 # Shielded: this client's deadline must not stop the loading that others wait for.
                 return await asyncio.shield(entry.loading)
         except TimeoutError:

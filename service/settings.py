@@ -179,6 +179,32 @@ class Settings(BaseSettings):
         default=60.0,
         description="Seconds that a client has to send its body, so that slow ones do not hold their places.",
     )
+    spool: Path | None = Field(
+        default=None,
+        description="Folder in which jobs (whole series) are kept until they are fetched or expire; their images are"
+        " written there, readable by the server's user only. Default: none, so that no image ever touches a disk, and"
+        " `/v1/jobs` takes none.",
+    )
+    spool_reserve: Annotated[int, Field(ge=0)] = Field(
+        default=2**30, description="Bytes of the spool's disk that stay free: jobs that would take them are refused."
+    )
+    max_jobs: Annotated[int, Field(ge=1)] = Field(
+        default=32, description="Jobs that wait or run; more are answered 429."
+    )
+    jobs_at_once: Annotated[int, Field(ge=1)] = Field(
+        default=2, description="Jobs that run at once and share the device, so that a short one passes a long one."
+    )
+    max_job_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=2 * 2**30,
+        description="Bytes of a job's upload, and of all that it unpacks to: 4000 slices of 512x512. The disk of the"
+        " spool holds both, and the result.",
+    )
+    job_upload_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=900.0, description="Seconds that a client has to send a job."
+    )
+    job_retention: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=24 * 3600.0, description="Seconds that a job is kept after it has ended; then its images are removed."
+    )
     drain_seconds: Annotated[int, Field(ge=0)] = Field(
         default=70,
         description="Seconds after SIGTERM in which accepted requests finish: `request_timeout` and a reserve.",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from imaging import formats
@@ -153,7 +152,7 @@ def finish(
     answers: Sequence[pipeline.Pixels],
     *,
     settings: Settings,
-    now: datetime,
+    series: pipeline.SeriesContext,
 ) -> Finished:
     """The files, warnings and scores of a model's answers.
 
@@ -162,7 +161,7 @@ def finish(
         wanted: format of the files.
         answers: of each frame, (1, H, W, C) with a channel for each of the task's outputs.
         settings: of the app.
-        now: the moment of derived instances, aware.
+        series: what derived instances share with others of their series, and their moment.
 
     Raises:
         ModelFailed: an answer may not be delivered.
@@ -187,7 +186,7 @@ def finish(
         wanted,
         derivation=pipeline.derivation_of(version, task.strength, warnings),
         conventions=settings.dicom,
-        series=pipeline.SeriesContext(now=now),
+        series=series,
     )
     scores = None
     if reference is not None and task.metrics:

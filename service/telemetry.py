@@ -97,6 +97,9 @@ class Instruments:
             registry=registry,
             buckets=_DIFFERENCES,
         )
+        self.jobs = count("jobs", "Jobs that ended, done or failed.", "state")
+        self.jobs_open = gauge("jobs_open", "Jobs that wait or run.")
+        self.spool_free_bytes = gauge("spool_free_bytes", "Free bytes on the disk of the spool; 0 without one.")
         self.ready = gauge("ready", "1 while the service takes requests.")
         self.loaded = gauge("loaded_versions", "Model versions in memory.")
         ProcessCollector(registry=registry)

@@ -26,6 +26,11 @@ NEVER = float("inf")
 """A deadline that does not come."""
 
 
+def until(deadline: float) -> asyncio.Timeout:
+    """A context that raises TimeoutError at a deadline in `time.monotonic()` seconds, or never."""
+    return asyncio.timeout(None if deadline == NEVER else deadline - time.monotonic())
+
+
 @dataclass(eq=False)
 class Turn(Generic[W, R]):
     """One caller's place in the line; made in the event loop that it waits in.
@@ -50,7 +55,7 @@ class Turn(Generic[W, R]):
             TimeoutError: the deadline came first.
             Exception: whatever the work raised.
         """
-        async with asyncio.timeout(None if self.deadline == NEVER else self.deadline - time.monotonic()):
+        async with until(self.deadline):
             return await self._answer
 
     def wanted(self) -> bool:

@@ -20,6 +20,8 @@ from service.errors import InvalidField
 from service.scores import METRICS
 
 TIMEOUT_HEADER = "X-Request-Timeout"
+KEY_HEADER = "Idempotency-Key"
+_KEY = re.compile(r'"[\x20\x21\x23-\x5b\x5d-\x7e]{1,255}"|[\x21\x23-\x5b\x5d-\x7e]{1,255}')
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 OUTPUTS = ("restored", "lower", "upper", "sigma")
 """What a model can give; every model gives the first."""
@@ -73,10 +75,21 @@ Outputs = Annotated[tuple[str, ...], BeforeValidator(_select_outputs)]
 Metrics = Annotated[tuple[str, ...] | None, BeforeValidator(_select_metrics)]
 
 
-class MetricFields(BaseModel):
-    """Fields of a request about two images; each description ends the sentence `must be ...`."""
+class Fields(BaseModel):
+    """Text fields of a form; each description ends the sentence `must be ...`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobFields(Fields):
+    """Fields of a job."""
+
+    model: str | None = Field(None, description="a model ref, or auto")
+    strength: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")
+
+
+class MetricFields(Fields):
+    """Fields of a request about two images."""
 
     metrics: Metrics = Field(None, description=f"true, false, or some of {', '.join(METRICS)}, comma-separated")
     rescale_slope: Slope | None = Field(None, description="a finite number other than 0")
@@ -115,7 +128,7 @@ class ReconstructionFields(MetricFields):
     strength: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")
 
 
-F = TypeVar("F", bound=MetricFields)
+F = TypeVar("F", bound=Fields)
 
 
 def parse_fields(kind: type[F], texts: dict[str, str]) -> F:
@@ -138,7 +151,7 @@ def check_reference(fields: MetricFields, reference: bytes | None) -> None:
         raise InvalidField(f"metrics {wrong}", fields={"metrics": wrong})
 
 
-def _explain(kind: type[MetricFields], texts: dict[str, str], item: Any) -> tuple[str, str]:
+def _explain(kind: type[Fields], texts: dict[str, str], item: Any) -> tuple[str, str]:
     """A field's name and what is wrong with it, from one of pydantic's errors."""
     if not item["loc"]:
         return str(item["ctx"]["error"]), "is missing: rescale_slope and rescale_intercept belong together"
@@ -162,3 +175,18 @@ def parse_timeout(header: str | None, *, longest: float) -> float:
         wrong = f"must be a positive number of seconds, as in 2.5, not {echo(text)}"
         raise InvalidField(f"{TIMEOUT_HEADER} {wrong}", fields={TIMEOUT_HEADER: wrong})
     return min(seconds, longest)
+
+
+def parse_idempotency_key(header: str | None) -> str | None:
+    """What the client calls its request, so that it can repeat it safely; with or without the quotes of the draft.
+
+    Raises:
+        InvalidField: it is empty, longer than 255 characters, or has others than printable ASCII.
+    """
+    if header is None:
+        return None
+    text = header.strip()
+    if not _KEY.fullmatch(text):
+        wrong = f"must be 1 to 255 printable ASCII characters, as in 8e03978e-40d5-43dd, not {echo(text)}"
+        raise InvalidField(f"{KEY_HEADER} {wrong}", fields={KEY_HEADER: wrong})
+    return text.strip('"')

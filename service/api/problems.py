@@ -40,6 +40,8 @@ PROTOCOL = "/v2"
 CLIENT_CLOSED_REQUEST = 499
 _LIMIT_SETTINGS = {
     "max_bytes": "CLEARSLICE_MAX_UPLOAD_BYTES",
+    "max_entry_bytes": "CLEARSLICE_MAX_UPLOAD_BYTES",
+    "max_total_bytes": "CLEARSLICE_MAX_JOB_BYTES",
     "max_pixels": "CLEARSLICE_MAX_PIXELS",
     "max_frames": "CLEARSLICE_MAX_FRAMES",
 }
@@ -82,6 +84,12 @@ TABLE: dict[type[Exception], Kind] = {
     errors.TooBusy: Kind(429, "too-busy", "Every place is taken"),
     errors.NotReady: Kind(503, "not-ready", "The service is not ready"),
     errors.DeadlinePassed: Kind(504, "deadline-passed", "The deadline passed"),
+    errors.NoSuchJob: Kind(404, "no-such-job", "There is no such job"),
+    errors.NotFinished: Kind(409, "not-finished", "The job has no result"),
+    errors.GivenUp: Kind(500, "given-up", "The job was given up"),
+    errors.KeyReused: Kind(422, "idempotency-key-reused", "The idempotency key belongs to another request"),
+    errors.NoSpool: Kind(503, "no-spool", "This server keeps no jobs"),
+    errors.SpoolFull: Kind(507, "spool-full", "The disk has no room for another job"),
     errors.ClientLeft: Kind(CLIENT_CLOSED_REQUEST, "client-left", "The client closed the connection"),
     errors.ModelFailed: Kind(500, "model-failed", "The model gave an unusable answer"),
     errors.RuleViolated: Kind(500, "rule-violated", "The derived instance broke a rule and was not delivered"),
@@ -96,7 +104,7 @@ def problem(
     status: int, slug: str, title: str, detail: str, *, headers: dict[str, str] | None = None, **members: Any
 ) -> Response:
     """One problem document as a response."""
-    content = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail, **members}
+    content = {**_document(status, slug, title, detail), **members}
     return JSONResponse(content, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
@@ -159,6 +167,18 @@ def _expected(error: Exception) -> Response:
     if kind is None:
         raise error
     _log(kind, error)
+    headers = {name: str(getattr(error, field)) for field, name in _HEADERS.items() if hasattr(error, field)}
+    document = document_of(error, kind)
+    return JSONResponse(document, status_code=kind.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def document_of(error: Exception, kind: Kind) -> dict[str, Any]:
+    """The problem document of an expected error.
+
+    Args:
+        error: any.
+        kind: from `kind_of`.
+    """
     members: dict[str, Any] = {name: getattr(error, name) for name in _EXTRA_MEMBERS if getattr(error, name, None)}
     detail = str(error)
     setting = getattr(error, "setting", None) or _LIMIT_SETTINGS.get(getattr(error, "limit", ""))
@@ -166,8 +186,16 @@ def _expected(error: Exception) -> Response:
         members["setting"] = setting
         if setting not in detail:
             detail = f"{detail}. The limit is the setting {setting} of this server"
-    headers = {name: str(getattr(error, field)) for field, name in _HEADERS.items() if hasattr(error, field)}
-    return problem(kind.status, kind.slug, kind.title, detail, headers=headers, **members)
+    return {**_document(kind.status, kind.slug, kind.title, detail), **members}
+
+
+def internal_document() -> dict[str, Any]:
+    """The problem document of an unexpected error."""
+    return _document(500, "internal-error", "Internal error", "An unexpected error happened and was logged.")
+
+
+def _document(status: int, slug: str, title: str, detail: str) -> dict[str, Any]:
+    return {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}
 
 
 def _log(kind: Kind, error: Exception) -> None:

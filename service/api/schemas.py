@@ -214,6 +214,61 @@ COMPARISON_RESPONSES: dict[int | str, dict[str, Any]] = {
     **problems(400, 401, 403, 404, 406, 408, 413, 415, 421, 422, 429, 500, 503, 504),
 }
 
+JOB_BODY = _form(
+    {
+        "series": {
+            **_FILE,
+            "description": "A zip or tar file (also .tar.gz) of the DICOM instances of one CT series, or one instance.",
+        },
+        "model": RECONSTRUCTION_BODY["content"]["multipart/form-data"]["schema"]["properties"]["model"],
+        "strength": RECONSTRUCTION_BODY["content"]["multipart/form-data"]["schema"]["properties"]["strength"],
+    },
+    ["series"],
+)
+
+JOB_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Any text that the client has not used before. The request can then be repeated safely: the same"
+        " key, file and fields are the same job.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    }
+]
+
+_JOB: dict[str, Any] = {
+    "type": "object",
+    "required": ["id", "state", "progress", "links"],
+    "properties": {
+        "id": {"type": "string"},
+        "state": {"type": "string", "enum": ["queued", "running", "done", "failed"]},
+        "created": {"type": "string", "format": "date-time"},
+        "finished": {"type": "string", "format": "date-time"},
+        "expires": {"type": "string", "format": "date-time", "description": "When its images are removed."},
+        "model": {"type": "string", "example": "ct-l2@3"},
+        "weights_sha256": {"type": "string"},
+        "precision": {"type": "string"},
+        "chosen": {"type": "string", "description": "Why `auto` chose this model."},
+        "strength": {"type": "number"},
+        "left_out": {"type": "object", "description": "Kind of file -> how many were not part of the series."},
+        "progress": {"type": "object", "description": "done and total, in DICOM instances."},
+        "reencoded": {"type": "boolean", "description": "Whether the series could not keep its source's encoding."},
+        "clipped": {"type": "integer"},
+        "warned": {"type": "integer", "description": "Instances that the guard found unlike the model's usual ones."},
+        "problem": PROBLEM,
+        "links": {"type": "object"},
+    },
+}
+
+
+def job_responses(*statuses: int, success: int = 200) -> dict[int | str, dict[str, Any]]:
+    """A job as JSON, and problems."""
+    return {
+        success: {"description": "The job.", "content": {"application/json": {"schema": _JOB}}},
+        **problems(401, 403, 421, 503, *statuses),
+    }
+
+
 METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "One entry per contract."},
     **problems(400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503, 504),

@@ -3,18 +3,21 @@
     Content-Type --> boundary --> chunk by chunk (size, time) --> parts (count, names, sizes) --> Form
     NotMultipart  MalformedUpload  UploadTooLarge UploadTimeout   MalformedUpload
 
-Nothing is spooled to a file, and no file name of the client is read. The cap counts bytes that arrived, so a body
-without Content-Length, or with a wrong one, costs no more than an honest one.
+Nothing is spooled to a file, but where the caller gives a sink for a part, and no file name of the client is read. The
+cap counts bytes that arrived, so a body without Content-Length, or with a wrong one, costs no more than an honest one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import inspect
 import math
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
@@ -39,11 +42,13 @@ class BodyLimits:
         max_bytes: of the whole body (`CLEARSLICE_MAX_UPLOAD_BYTES`).
         max_seconds: from the first byte to the last (`CLEARSLICE_UPLOAD_TIMEOUT`).
         setting: the environment variable that holds `max_bytes`; empty where none does.
+        timeout_setting: the one that holds `max_seconds`.
     """
 
     max_bytes: int
     max_seconds: float
     setting: str = environment_name("max_upload_bytes")
+    timeout_setting: str = environment_name("upload_timeout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +82,46 @@ class Form:
         return self.files[name]
 
 
-async def read_form(request: Request, limits: FormLimits) -> Form:
+class FileSink:
+    """A part on its way to a file: written on a thread, a megabyte at a time, and its SHA-256.
+
+    Args:
+        file: unbuffered, for writing.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._waiting = bytearray()
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def take(self, data: memoryview) -> None:
+        """More bytes, in memory until `flush`."""
+        self._waiting += data
+        self._digest.update(data)
+        self.size += len(data)
+
+    async def flush(self, *, least: int = 0) -> None:
+        """Writes what waits, if it is more than `least` bytes."""
+        if len(self._waiting) > least:
+            waiting, self._waiting = self._waiting, bytearray()
+            await asyncio.to_thread(self._file.write, waiting)
+
+    def sha256(self) -> str:
+        """Of all bytes."""
+        return self._digest.hexdigest()
+
+
+_AT_ONCE = 1 << 20
+
+
+async def read_form(request: Request, limits: FormLimits, sinks: Mapping[str, FileSink] | None = None) -> Form:
     """Receives the whole body.
+
+    Args:
+        request: with the body.
+        limits: for it.
+        sinks: where the bytes of some file parts go, which the form then has as empty ones.
 
     Raises:
         NotMultipart: another Content-Type, or a Content-Encoding.
@@ -86,10 +129,17 @@ async def read_form(request: Request, limits: FormLimits) -> Form:
         UploadTooLarge, UploadTimeout: past the limits.
         ClientLeft: the connection closed before the end.
     """
-    parts = _Parts(limits)
+    sinks = sinks or {}
+    parts = _Parts(limits, sinks)
     parser = _parser(request, parts)
+
+    def take(chunk: bytes) -> Awaitable[object] | None:
+        parser.write(chunk)
+        return _flush(sinks, least=_AT_ONCE) if sinks else None
+
     try:
-        await receive(request, limits, parser.write)
+        await receive(request, limits, take)
+        await _flush(sinks, least=0)
     except FormParserError:
         raise MalformedUpload("the request body does not follow multipart/form-data (RFC 7578)") from None
     if parser.state != MultipartState.END:
@@ -97,8 +147,13 @@ async def read_form(request: Request, limits: FormLimits) -> Form:
     return parts.form()
 
 
+async def _flush(sinks: Mapping[str, FileSink], *, least: int) -> None:
+    for sink in sinks.values():
+        await sink.flush(least=least)
+
+
 async def receive(request: Request, limits: BodyLimits, take: Callable[[bytes], object]) -> None:
-    """Receives the whole body and gives `take` each chunk of it.
+    """Receives the whole body and gives `take` each chunk of it; what that returns is awaited if it can be.
 
     Raises:
         UploadTooLarge, UploadTimeout: past the limits.
@@ -113,11 +168,13 @@ async def receive(request: Request, limits: BodyLimits, take: Callable[[bytes], 
                 received += len(chunk)
                 if received > limits.max_bytes:
                     raise too_large(limits)
-                take(chunk)
+                done = take(chunk)
+                if inspect.isawaitable(done):
+                    await done
     except TimeoutError:
         raise UploadTimeout(
             f"the request body did not arrive within {limits.max_seconds:g} seconds; the limit is the setting"
-            f" {environment_name('upload_timeout')} of this server"
+            f" {limits.timeout_setting} of this server"
         ) from None
     except ClientDisconnect:
         raise ClientLeft("the connection closed before the request body was complete") from None
@@ -170,7 +227,7 @@ def _parser(request: Request, parts: _Parts) -> MultipartParser:
         raise NotMultipart("the request has a Content-Encoding; send the body uncompressed")
     media_type, options = parse_options_header(request.headers.get("content-type"))
     if media_type != b"multipart/form-data":
-        raise NotMultipart("the request body must be multipart/form-data, with the file as the part 'image'")
+        raise NotMultipart("the request body must be multipart/form-data, with the file as one of its parts")
     boundary = options.get(b"boundary", b"")
     if not boundary:
         raise MalformedUpload("the Content-Type multipart/form-data names no boundary; let the HTTP client set it")
@@ -194,8 +251,9 @@ def _parser(request: Request, parts: _Parts) -> MultipartParser:
 class _Parts:
     """Collects what the parser calls back with."""
 
-    def __init__(self, limits: FormLimits) -> None:
+    def __init__(self, limits: FormLimits, sinks: Mapping[str, FileSink]) -> None:
         self._limits = limits
+        self._sinks = sinks
         self._known = limits.files | limits.texts
         self._done: dict[str, bytearray] = {}
         self._name = ""
@@ -237,7 +295,10 @@ class _Parts:
     def data(self, data: bytes, start: int, end: int) -> None:
         if self._name in self._limits.texts and len(self._content) + end - start > MAX_FIELD_BYTES:
             raise MalformedUpload(f"text field {self._name!r} is longer than {MAX_FIELD_BYTES} bytes")
-        self._content += memoryview(data)[start:end]
+        if self._name in self._sinks:
+            self._sinks[self._name].take(memoryview(data)[start:end])
+        else:
+            self._content += memoryview(data)[start:end]
 
     def end(self) -> None:
         self._done[self._name] = self._content

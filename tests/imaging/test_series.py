@@ -175,7 +175,7 @@ def test_what_is_no_ct_slice_is_left_out_loudly(write, make_file, caplog):
         (series,) = read_series(write(at(0), localizer, at(2), extra={"README": b"text", "x.dcm": other}))
     assert len(series.volume) == 2
     assert series.warnings == ("1 localizers were left out",)
-    for what in ("1 files that are no DICOM", "1 files of other DICOM objects", "1 files of localizers"):
+    for what in ("1 files: no DICOM", "1 files: other DICOM objects", "1 files: localizers"):
         assert what in caplog.text
 
 

@@ -1,0 +1,144 @@
+"""The durable engine (DBOS) around a job's work: which jobs are to be run, over restarts and crashes.
+
+    enqueue(id) --jobs.sqlite--> queue --(at most so many at once)--> run(id) in the service's event loop
+                                   ^                                     |
+                                   +---- the process ended before it ----+
+
+Found by trying DBOS 3.4: work is taken up again only by a program of the same `application_version`, which is therefore
+ours and not made of the code; one process per SQLite file, which the spool's lock sees to; a workflow whose task is
+cancelled, as at the end of the process, stays pending and is recovered by the next. Arguments are ids, in JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from dbos import DBOS, SetWorkflowID
+from dbos._serialization import Serializer
+
+QUEUE = "jobs"
+
+APPLICATION_VERSION = "1"
+"""To be changed only when jobs that were enqueued before can not be run any more: then nobody would."""
+
+POLL_SECONDS = 0.25
+MAX_RECOVERIES = 20
+"""Restarts that a job survives: one that brings the process down each time must not do so for ever."""
+
+Fate = Literal["open", "over", "given up", "unknown"]
+
+_ENDED_BADLY = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+
+Run = Callable[[str], Awaitable[None]]
+
+
+class _Json(Serializer):
+    """Ids and nothing else, readable in the database; DBOS would pickle them."""
+
+    def serialize(self, data: Any) -> str:
+        return json.dumps(data, default=lambda other: type(other).__qualname__)
+
+    def deserialize(self, serialized_data: str) -> Any:
+        return json.loads(serialized_data)
+
+    def name(self) -> str:
+        return "clearslice_json"
+
+
+class _Current:
+    """Where workflows find what they are to run: DBOS knows functions by their names, in one registry per process."""
+
+    run: Run | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+@DBOS.workflow(name="clearslice.job", max_recovery_attempts=MAX_RECOVERIES)
+async def _job(job_id: str) -> None:
+    """Runs in DBOS's own event loop; what it runs, in the service's."""
+    run, loop = _Current.run, _Current.loop
+    assert run is not None and loop is not None  # noqa: S101, PT018 - set before anything is launched
+
+    async def work() -> None:
+        await run(job_id)
+
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
+
+
+class Durable:
+    """Runs jobs once each, whatever happens to the process. One at a time in a process.
+
+    Args:
+        database: the SQLite file.
+        at_once: how many jobs run at once.
+        run: the work of a job, by its id; does nothing twice, raises nothing, and is cancelled at the end.
+    """
+
+    def __init__(self, database: Path, *, at_once: int, run: Run) -> None:
+        self._database = database
+        self._at_once = at_once
+        self._run = run
+
+    async def start(self) -> None:
+        """Takes up what was left, and what is enqueued from now on."""
+        if _Current.run is not None:
+            raise RuntimeError("DBOS runs once in a process")
+        _Current.run, _Current.loop = self._run, asyncio.get_running_loop()
+        await asyncio.to_thread(self._launch)
+
+    def _launch(self) -> None:
+        log = logging.getLogger("dbos")
+        log.addHandler(logging.NullHandler())  # or it would add one of its own, which prints text between our lines
+        log.propagate = True
+        DBOS(
+            config={
+                "name": "clearslice",
+                "system_database_url": f"sqlite:///{self._database}",
+                "application_version": APPLICATION_VERSION,
+                "executor_id": "local",
+                "serializer": _Json(),
+                "log_level": "ERROR",
+                "enable_otlp": False,
+                "max_executor_threads": 4 + 2 * self._at_once,
+            }
+        )
+        DBOS.launch()
+        DBOS.register_queue(
+            QUEUE, worker_concurrency=self._at_once, polling_interval_sec=POLL_SECONDS, on_conflict="always_update"
+        )
+
+    async def enqueue(self, job_id: str) -> None:
+        """Has a job run when its turn comes; asked again, nothing happens."""
+
+        def enqueue() -> None:
+            with SetWorkflowID(job_id):
+                DBOS.enqueue_workflow(QUEUE, _job, job_id)
+
+        await asyncio.to_thread(enqueue)
+
+    async def fate(self, job_id: str) -> Fate:
+        """What becomes of a job: it will run or runs, it has run, it was given up, or nobody knows of it."""
+        status = await asyncio.to_thread(DBOS.get_workflow_status, job_id)
+        if status is None:
+            return "unknown"
+        if status.status == "SUCCESS":
+            return "over"
+        return "given up" if status.status in _ENDED_BADLY else "open"
+
+    async def forget(self, job_id: str) -> None:
+        """A job that is not to be run any more; `run` has returned if it was called."""
+
+        def forget() -> None:
+            DBOS.cancel_workflow(job_id)
+            DBOS.delete_workflow(job_id)
+
+        await asyncio.to_thread(forget)
+
+    async def stop(self) -> None:
+        """Cancels what runs, which the next process takes up again."""
+        await asyncio.to_thread(DBOS.destroy)
+        _Current.run = _Current.loop = None

@@ -1,0 +1,84 @@
+"""What is written down of a job: what was accepted, what became of each slice, and how it ended.
+
+job.json: Job        00001.json: Slice, beside its derived instance        outcome.json: Outcome, the last to be there
+
+JSON, and no patient data.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+State = Literal["queued", "running", "done", "failed"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a later version of the program may have written more
+
+
+class Job(_Record):
+    """A series to restore; settled when it was accepted.
+
+    Attributes:
+        id: 32 hexadecimal digits.
+        owner: name of the API key that it came with; empty without keys.
+        created: when it was accepted; also SeriesDate and SeriesTime of the derived series.
+        model: ref of the version, as in `ct-l2@3`.
+        weights_sha256: of the version.
+        precision: in which every slice is computed.
+        chosen: why `auto` chose the version; empty where the client did.
+        strength: 0 to 1.
+        instances: how many DICOM instances.
+        left_out: kind of file -> how many were not part of the series.
+        request_sha256: of what was asked, upload included: a repeated request is recognised by it.
+    """
+
+    id: str
+    owner: str
+    created: AwareDatetime
+    model: str
+    weights_sha256: str
+    precision: str
+    chosen: str
+    strength: float
+    instances: int
+    left_out: dict[str, int]
+    request_sha256: str
+
+
+class Slice(_Record):
+    """What became of one instance.
+
+    Attributes:
+        reencoded: whether it could not keep its source's encoding.
+        clipped: pixels beyond what DICOM can hold.
+        warnings: what the guard found.
+    """
+
+    reencoded: bool
+    clipped: int
+    warnings: tuple[str, ...]
+
+
+class Outcome(_Record):
+    """How a job ended.
+
+    Attributes:
+        state: done or failed.
+        finished: when.
+        precision: in which all slices were computed; empty where it failed.
+        reencoded: whether the derived series has another encoding than its source.
+        clipped: pixels, of all slices.
+        warned: slices that the guard found unlike what the model was made for.
+        problem: why it failed, as a problem document (RFC 9457).
+    """
+
+    state: Literal["done", "failed"]
+    finished: AwareDatetime
+    precision: str = ""
+    reencoded: bool = False
+    clipped: int = 0
+    warned: int = 0
+    problem: dict[str, Any] | None = None

@@ -1,0 +1,188 @@
+"""The spool: a folder that holds every job until it is fetched or has expired.
+
+    spool/            only for its owner, and for one process at a time (lock)
+      lock
+      jobs.sqlite     the durable engine's: which jobs are to be run
+      incoming/<any>  what is not accepted yet, or being removed: worthless after a crash
+      jobs/<id>/      job.json, source/00001.dcm ..., derived/00001.dcm and .json ..., result.zip, outcome.json
+
+A job is there when its folder has been renamed from `incoming`, and has ended when its outcome is there. No name holds
+anything of a patient.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from service.errors import UnsafeConfiguration
+from service.files import flush_folder, write_file
+from service.jobs.record import Job, Outcome, Slice, _Record
+from service.settings import environment_name
+
+R = TypeVar("R", bound=_Record)
+
+_OWNER_ONLY = 0o700
+
+
+class Entry:
+    """The folder of one job; paths below it are made here and nowhere else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def id(self) -> str:
+        """Of the job."""
+        return self.folder.name
+
+    @property
+    def upload(self) -> Path:
+        """The archive as it came, until it is unpacked."""
+        return self.folder / "upload"
+
+    @property
+    def result(self) -> Path:
+        """The archive that the client gets."""
+        return self.folder / "result.zip"
+
+    def source(self, number: int) -> Path:
+        """A source instance; numbers begin with 1."""
+        return self.folder / "source" / f"{number:05d}.dcm"
+
+    def derived(self, number: int) -> Path:
+        """Its derived instance, which is there when it is finished."""
+        return self.folder / "derived" / f"{number:05d}.dcm"
+
+    def finished(self) -> list[int]:
+        """Numbers of the instances that are derived, ascending."""
+        folder = self.folder / "derived"
+        return sorted(int(path.stem) for path in folder.glob("*.dcm")) if folder.is_dir() else []
+
+    def write_derived(self, number: int, data: bytes, facts: Slice) -> None:
+        """A derived instance and what is to be said of it; the instance last, so that it is never without."""
+        place = self.derived(number)
+        place.parent.mkdir(mode=_OWNER_ONLY, exist_ok=True)
+        write_file(place.with_suffix(".json"), facts.model_dump_json().encode(), replace=True)
+        write_file(place, data, replace=True)
+
+    def facts(self, number: int) -> Slice:
+        """Of a derived instance."""
+        return Slice.model_validate_json(self.derived(number).with_suffix(".json").read_bytes())
+
+    def forget_derived(self) -> None:
+        """As if nothing had been derived yet."""
+        shutil.rmtree(self.folder / "derived", ignore_errors=True)
+
+    def job(self) -> Job:
+        """What was accepted."""
+        return Job.model_validate_json((self.folder / "job.json").read_bytes())
+
+    def outcome(self) -> Outcome | None:
+        """How it ended; None as long as it has not."""
+        with contextlib.suppress(FileNotFoundError):
+            return Outcome.model_validate_json((self.folder / "outcome.json").read_bytes())
+        return None
+
+    def write_job(self, job: Job) -> None:
+        """Writes down what was accepted."""
+        write_file(self.folder / "job.json", job.model_dump_json().encode(), replace=True)
+
+    def end(self, outcome: Outcome) -> None:
+        """Writes down how it ended, and removes what only the work needed."""
+        write_file(self.folder / "outcome.json", outcome.model_dump_json().encode(), replace=True)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Removes what a job that has ended does not need."""
+        for name in ("source", "derived"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+class Spool:
+    """All jobs of this server.
+
+    Args:
+        folder: made if need be; for its owner only from then on.
+
+    Raises:
+        UnsafeConfiguration: it cannot be used, or another process uses it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._incoming, self._jobs = self.folder / "incoming", self.folder / "jobs"
+        setting = environment_name("spool")
+        try:
+            for path in (self.folder, self._incoming, self._jobs):
+                path.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
+            self.folder.chmod(_OWNER_ONLY)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise UnsafeConfiguration(
+                f"another process uses the spool {self.folder} ({setting}), and two would do the same jobs twice; end"
+                " it, or give this one a spool of its own"
+            ) from None
+        except OSError as error:
+            raise UnsafeConfiguration(f"the spool {self.folder} ({setting}) cannot be used: {error.strerror}") from None
+        shutil.rmtree(self._incoming)
+        self._incoming.mkdir(mode=_OWNER_ONLY)
+
+    def close(self) -> None:
+        """Lets another process have it."""
+        os.close(self._lock)
+
+    def free_bytes(self) -> int:
+        """Of its disk."""
+        return shutil.disk_usage(self.folder).free
+
+    def entries(self) -> Iterator[Entry]:
+        """Of all jobs."""
+        for path in sorted(self._jobs.iterdir()):
+            yield Entry(path)
+
+    def entry(self, job_id: str) -> Entry:
+        """Of a job, whether it is there or not."""
+        return Entry(self._jobs / job_id)
+
+    @contextlib.contextmanager
+    def incoming(self) -> Iterator[Entry]:
+        """A folder for something that may become a job; removed at the end unless `commit` took it."""
+        entry = Entry(self._incoming / uuid.uuid4().hex)
+        entry.folder.mkdir(mode=_OWNER_ONLY)
+        try:
+            yield entry
+        finally:
+            shutil.rmtree(entry.folder, ignore_errors=True)
+
+    def commit(self, entry: Entry, job: Job) -> Entry:
+        """Makes a job of what came in: from now on it survives whatever happens.
+
+        Raises:
+            FileExistsError: there is one with its id.
+        """
+        entry.write_job(job)
+        place = self.entry(job.id)
+        try:
+            entry.folder.rename(place.folder)
+        except OSError as error:
+            if place.folder.exists():
+                raise FileExistsError(job.id) from error
+            raise
+        flush_folder(self._jobs)
+        return place
+
+    def remove(self, entry: Entry) -> None:
+        """Removes a job, whole or, after a crash, not at all."""
+        aside = self._incoming / uuid.uuid4().hex
+        with contextlib.suppress(FileNotFoundError):
+            entry.folder.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,182 @@
+"""A job's work: each source instance through the engine, then all derived ones into one archive.
+
+    source/ --those not derived yet, a few at once--> engine --> derived/ --(one encoding?)--> result.zip --> Outcome
+                                                                   |no
+                                                                   +--> the others once more, as HU
+
+Whatever stops it, it goes on with what is on the disk, and does nothing twice that is finished. Memory holds a few
+slices, however long the series is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+
+from imaging.errors import ImagingError
+from model_store.errors import ModelStoreError, StoreConflict
+from model_store.restorer import Restorer
+from model_store.store import ModelVersion
+from service.codecs import NO_DEADLINE
+from service.engine import Engine
+from service.errors import ServiceError
+from service.files import flush_folder
+from service.jobs.record import Job, Outcome, Slice
+from service.jobs.spool import Entry
+from service.pipeline import SeriesContext
+from service.task import Task, prepare
+
+REPORT = "report.json"
+"""In the archive, beside the derived instances."""
+
+
+class SeriesWork:
+    """The work of one job.
+
+    Args:
+        entry: of the job.
+        job: what was accepted.
+        engine: restores.
+        progress: told how many instances are finished, whenever that changes.
+    """
+
+    def __init__(self, entry: Entry, job: Job, *, engine: Engine, progress: Callable[[int], object]) -> None:
+        self._entry = entry
+        self._job = job
+        self._engine = engine
+        self._progress = progress
+        self._done = 0
+
+    async def run(self) -> Outcome:
+        """Restores what is not restored yet, and packs it all.
+
+        Raises:
+            ImagingError, ServiceError, ModelStoreError: of an instance, with its number; the job cannot be done.
+            NotReady, OutOfDeviceMemory, OSError: something is missing that may be there later.
+        """
+        version = await self._engine.codecs.run(NO_DEADLINE, self._engine.store.resolve, self._job.model)
+        if version.weights_sha256 != self._job.weights_sha256:
+            raise StoreConflict(f"{self._job.model} is not the version any more that the job was accepted for")
+        # leased from the first instance to the last, so that all are computed alike
+        async with self._engine.versions.lease(version, deadline=NO_DEADLINE) as restorer:
+            await asyncio.to_thread(self._keep_precision, restorer)
+            await self._derive_all(version)
+            precision = restorer.precision
+        return await asyncio.to_thread(self._pack, precision)
+
+    def _keep_precision(self, restorer: Restorer) -> None:
+        """Begins again where an earlier run, before a restart, computed otherwise: a series is all of one kind."""
+        if restorer.precision != self._job.precision:
+            self._entry.forget_derived()
+            self._job = self._job.model_copy(update={"precision": restorer.precision})
+            self._entry.write_job(self._job)
+
+    async def _derive_all(self, version: ModelVersion) -> None:
+        everything = range(1, self._job.instances + 1)
+        finished = await asyncio.to_thread(self._entry.finished)
+        self._done = len(finished)
+        self._progress(self._done)
+        await self._derive(sorted(set(everything) - set(finished)), version)
+        facts = await asyncio.to_thread(lambda: {number: self._entry.facts(number) for number in everything})
+        kept = [number for number, each in facts.items() if not each.reencoded]
+        if len(kept) < len(everything):
+            await self._derive(kept, version, as_hounsfield=True)
+
+    async def _derive(self, numbers: Sequence[int], version: ModelVersion, *, as_hounsfield: bool = False) -> None:
+        """Several at a time; the first that fails stops the others."""
+        waiting = iter(numbers)
+
+        async def work_off() -> None:
+            for number in waiting:
+                await self._derive_one(number, version, as_hounsfield=as_hounsfield)
+                if not as_hounsfield:
+                    self._done += 1
+                    self._progress(self._done)
+
+        workers = [asyncio.ensure_future(work_off()) for _ in range(min(len(numbers), self._engine.abreast()))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _derive_one(self, number: int, version: ModelVersion, *, as_hounsfield: bool) -> None:
+        begin, engine = time.monotonic(), self._engine
+        try:
+            data = await asyncio.to_thread(self._entry.source(number).read_bytes)
+            task = task_of(data, version.ref, self._job.strength)
+            read = functools.partial(prepare, task, engine.store, engine.settings, {}, canaries=False)
+            prepared = await engine.codecs.run(NO_DEADLINE, read)
+            series = SeriesContext(now=engine.clock(), begun=self._job.created, as_hounsfield=as_hounsfield)
+            answer = await engine.run(task, prepared, begin, series=series, deadline=NO_DEADLINE, admitted=True)
+        except (ImagingError, ServiceError, ModelStoreError) as error:
+            error.args = (f"instance {number} of {self._job.instances}: {error}", *error.args[1:])
+            raise
+        made = answer.encoded
+        facts = Slice(reencoded=as_hounsfield or made.reencoded, clipped=made.clipped, warnings=answer.warnings)
+        await asyncio.to_thread(self._entry.write_derived, number, made.data, facts)
+
+    def _pack(self, precision: str) -> Outcome:
+        job, entry = self._job, self._entry
+        facts = {number: entry.facts(number) for number in range(1, job.instances + 1)}
+        outcome = Outcome(
+            state="done",
+            finished=self._engine.clock(),
+            precision=precision,
+            reencoded=any(each.reencoded for each in facts.values()),
+            clipped=sum(each.clipped for each in facts.values()),
+            warned=sum(bool(each.warnings) for each in facts.values()),
+        )
+        report = {
+            **described(job),
+            "precision": precision,
+            "reencoded": outcome.reencoded,
+            "files": [
+                {"file": entry.derived(number).name, **each.model_dump(mode="json", exclude={"reencoded"})}
+                for number, each in facts.items()
+            ],
+        }
+        aside = entry.result.with_suffix(".part")
+        # stored, not deflated: noise hardly shrinks, and the time would be a third of the network's
+        with aside.open("wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for number in facts:
+                    archive.write(entry.derived(number), entry.derived(number).name)
+                archive.writestr(REPORT, json.dumps(report, indent=1, ensure_ascii=False))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(entry.result)
+        flush_folder(entry.folder)
+        return outcome
+
+
+def described(job: Job) -> dict[str, object]:
+    """What clients are told of a job from its acceptance on."""
+    return {
+        "model": job.model,
+        "weights_sha256": job.weights_sha256,
+        "precision": job.precision,
+        **({"chosen": job.chosen} if job.chosen else {}),
+        "strength": job.strength,
+        "left_out": job.left_out,
+    }
+
+
+def task_of(data: bytes, model: str | None, strength: float) -> Task:
+    """One instance of a series, DICOM in and out."""
+    return Task(
+        image=data,
+        reference=None,
+        model=model,
+        outputs=("restored",),
+        strength=strength,
+        metrics=(),
+        rescale=None,
+        choose_format=lambda native, _: native,
+    )
