@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -25,11 +26,13 @@ from service.api.linger import LingeringClose
 from service.dicom.identity import program_version
 from service.engine import Engine
 from service.inference.statistics import Statistics
-from service.jobs.jobs import Jobs
 from service.keys_file import KeysFile
 from service.models import Load, load_by
 from service.settings import Settings, check_exposure
 from service.telemetry import Instruments, RequestContext
+
+if TYPE_CHECKING:
+    from service.jobs.jobs import Jobs
 
 DESCRIPTION = """Restores degraded images with U-Nets, low-dose CT first.
 
@@ -47,6 +50,14 @@ TAGS = [
 
 def _now() -> datetime:
     return datetime.now(UTC).astimezone()
+
+
+def _jobs_of(settings: Settings, engine: Engine, instruments: Instruments) -> Jobs | None:
+    if settings.spool is None:
+        return None
+    from service.jobs.jobs import Jobs  # noqa: PLC0415 - its durable engine takes 0.3 s and 20 MB
+
+    return Jobs(settings.spool, settings, engine, instruments)
 
 
 def create_app(
@@ -79,22 +90,25 @@ def create_app(
         clock=clock,
         instruments=instruments,
     )
-    kept_jobs = Jobs(settings, engine, instruments)
+    kept_jobs = _jobs_of(settings, engine, instruments)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         codec_process.configure(workers=settings.codec_threads, seconds=settings.codec_seconds)
         codec_process.start()
         app.state.starting = starting = asyncio.create_task(engine.start())
-        await kept_jobs.start()
-        tasks = [starting, asyncio.create_task(engine.watch_store()), asyncio.create_task(kept_jobs.sweep())]
+        tasks = [starting, asyncio.create_task(engine.watch_store())]
+        if kept_jobs is not None:
+            await kept_jobs.start()
+            tasks.append(asyncio.create_task(kept_jobs.sweep()))
         if keys is not None:
             tasks.append(asyncio.create_task(keys.watch()))
         try:
             yield
         finally:
             engine.drain()
-            await kept_jobs.stop()
+            if kept_jobs is not None:
+                await kept_jobs.stop()
             engine.close()
             for task in tasks:
                 task.cancel()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -17,10 +18,13 @@ from service.api.access import requires
 from service.api.fields import KEY_HEADER, JobFields, parse_fields, parse_idempotency_key
 from service.api.uploaded import engine_of, while_connected
 from service.api.uploads import FileSink, FormLimits, read_form
-from service.errors import MalformedUpload
-from service.jobs.jobs import Jobs, Live, request_digest
+from service.errors import MalformedUpload, NoSpool
+from service.jobs.live import Live, request_digest
 from service.keys import Scope
 from service.settings import environment_name
+
+if TYPE_CHECKING:  # it loads the durable engine, which only a server with a spool needs
+    from service.jobs.jobs import Jobs
 
 router = APIRouter(tags=["jobs"])
 
@@ -33,7 +37,12 @@ _RECONNECT_MS = 2000
 
 
 def _jobs(request: Request) -> Jobs:
-    jobs: Jobs = request.app.state.jobs
+    jobs: Jobs | None = request.app.state.jobs
+    if jobs is None:
+        raise NoSpool(
+            f"this server keeps no jobs: its operator has to name a folder for them ({environment_name('spool')});"
+            " single images go to /v1/reconstructions"
+        )
     return jobs
 
 

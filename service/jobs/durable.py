@@ -27,6 +27,9 @@ APPLICATION_VERSION = "1"
 """To be changed only when jobs that were enqueued before can not be run any more: then nobody would."""
 
 POLL_SECONDS = 0.25
+STOP_SECONDS = 0.1
+"""After which the last of its threads sees that it is to end; it looks for messages as often, which are not used."""
+
 MAX_RECOVERIES = 20
 """Restarts that a job survives: one that brings the process down each time must not do so for ever."""
 
@@ -103,6 +106,7 @@ class Durable:
                 "serializer": _Json(),
                 "log_level": "ERROR",
                 "enable_otlp": False,
+                "notification_listener_polling_interval_sec": STOP_SECONDS,
                 "max_executor_threads": 4 + 2 * self._at_once,
             }
         )

@@ -164,19 +164,10 @@ class Spool:
             shutil.rmtree(entry.folder, ignore_errors=True)
 
     def commit(self, entry: Entry, job: Job) -> Entry:
-        """Makes a job of what came in: from now on it survives whatever happens.
-
-        Raises:
-            FileExistsError: there is one with its id.
-        """
+        """Makes a job of what came in: from now on it survives whatever happens."""
         entry.write_job(job)
         place = self.entry(job.id)
-        try:
-            entry.folder.rename(place.folder)
-        except OSError as error:
-            if place.folder.exists():
-                raise FileExistsError(job.id) from error
-            raise
+        entry.folder.rename(place.folder)
         flush_folder(self._jobs)
         return place
 

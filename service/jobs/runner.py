@@ -1,0 +1,101 @@
+"""Running one job after the other: tried again where something temporary stopped it, ended in any case.
+
+id --(known? not ended?)--> SeriesWork --> Outcome: done
+                              |  NotReady, OutOfDeviceMemory, OSError: again, a little later
+                              +--> any other error --> Outcome: failed, with a problem document
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from imaging.errors import ImagingError
+from model_store.errors import ModelStoreError, OutOfDeviceMemory
+from service.api.problems import document_of, internal_document, kind_of
+from service.engine import Engine
+from service.errors import NotReady, ServiceError, SpoolFull
+from service.jobs.live import Live
+from service.jobs.record import Outcome
+from service.jobs.work import SeriesWork
+from service.telemetry import Instruments, log_defect
+
+RETRY_SECONDS = (2.0, 10.0, 60.0, 300.0)
+"""Before a job that something temporary stopped is tried again; after the last it has failed."""
+
+FULL_RETRY_SECONDS = 60
+"""After which a job may have ended or expired, and there is room on the disk."""
+
+
+class Runner:
+    """Runs jobs.
+
+    Args:
+        live: all jobs, by id.
+        engine: restores.
+        instruments: where the ends are counted.
+    """
+
+    def __init__(self, live: Mapping[str, Live], engine: Engine, instruments: Instruments) -> None:
+        self._live = live
+        self._engine = engine
+        self._instruments = instruments
+
+    async def run(self, job_id: str) -> None:
+        """What the durable engine calls; it raises nothing, and ends early only when the process does."""
+        live = self._live.get(job_id)
+        if live is None or live.outcome is not None or live.removed:
+            return
+        live.work = asyncio.current_task()
+        live.tell()
+        try:
+            await self.end(live, await self._outcome_of(live))
+        except asyncio.CancelledError:
+            if not live.removed:
+                raise
+        except Exception as error:  # noqa: BLE001 - the disk refused even the outcome: the sweep tries again
+            log_defect(error)
+        finally:
+            live.work = None
+
+    async def _outcome_of(self, live: Live) -> Outcome:
+        def progress(done: int) -> None:
+            live.done = done
+            live.tell()
+
+        for pause in (*RETRY_SECONDS, None):
+            work = SeriesWork(live.entry, live.job, engine=self._engine, progress=progress)
+            try:
+                return await work.run()
+            except (NotReady, OutOfDeviceMemory, OSError) as error:
+                if pause is None:
+                    return self.failed(error)
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                structlog.get_logger("clearslice").warning("job_waits", job=live.job.id, reason=reason, seconds=pause)
+                await asyncio.sleep(pause)
+            except (ImagingError, ModelStoreError, ServiceError) as error:
+                return self.failed(error)
+            except Exception as error:  # noqa: BLE001 - a defect fails its job, and no other
+                log_defect(error)
+                return self.failed(error)
+        raise AssertionError("the last pause ends it")
+
+    def failed(self, error: Exception) -> Outcome:
+        if isinstance(error, OSError):
+            error = SpoolFull(f"the spool's disk failed: {error.strerror}", retry_after=FULL_RETRY_SECONDS)
+        kind = kind_of(error)
+        problem = internal_document() if kind is None else document_of(error, kind)
+        return Outcome(state="failed", finished=self._engine.clock(), problem=problem)
+
+    async def end(self, live: Live, outcome: Outcome) -> None:
+        await asyncio.shield(asyncio.to_thread(live.entry.end, outcome))
+        live.outcome = outcome
+        live.tell()
+        self._instruments.jobs.labels(outcome.state).inc()
+        log = structlog.get_logger("clearslice").bind(job=live.job.id, instances=live.job.instances)
+        if outcome.problem is None:
+            log.info("job_done", warned=outcome.warned)
+        else:
+            log.warning("job_failed", problem=outcome.problem["type"])
