@@ -144,7 +144,7 @@ async def show(request: Request, id: str) -> Response:  # noqa: A002, ARG001 - a
     summary="Follow a job",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": schemas.JOB_EVENT}}},
         **schemas.problems(401, 403, 404, 421, 503),
     },
     dependencies=[requires(Scope.RECONSTRUCT)],

@@ -261,6 +261,17 @@ _JOB: dict[str, Any] = {
 }
 
 
+JOB_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"type": "string", "enum": ["queued", "running", "done", "failed", "removed"]},
+        "data": {"type": "string", "description": "The job, as JSON."},
+        "retry": {"type": "integer"},
+    },
+}
+
+
 def job_responses(*statuses: int, success: int = 200) -> dict[int | str, dict[str, Any]]:
     """A job as JSON, and problems."""
     return {

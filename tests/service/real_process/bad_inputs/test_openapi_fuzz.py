@@ -57,21 +57,33 @@ def guarded(start_server, published_once, tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def keeping(start_server, published_once, tmp_path_factory):
+    """A server with the same keys that keeps jobs, and so may write files."""
+    folder = tmp_path_factory.mktemp("jobs")
+    path = folder / "keys"
+    path.write_text("\n".join(ApiKey(n, frozenset({s}), digest_of(n.encode())).line() for n, s in KEYS.items()))
+    settings = {"spool": str(folder / "spool"), "spool_reserve": "0", "max_jobs": "1000", "max_job_bytes": "1000000"}
+    with start_server(published_once.writable, None, api_keys_file=str(path), **settings) as server:
+        yield server
+
+
 def with_real_files(case: Any, name: str, valid_files: dict[str, bytes]) -> None:
-    case.body |= {part: valid_files[name] for part in ("image", "reference") if part in case.body}
+    case.body |= {part: valid_files[name] for part in ("image", "reference", "series") if part in case.body}
 
 
-def name_what_there_is(case: Any) -> None:
+def name_what_there_is(case: Any, job: str) -> None:
     case.path_parameters = {
-        name: {"name": "ct-tiny", "version": "1", "label": "stable"}[name] for name in case.path_parameters or {}
+        name: {"name": "ct-tiny", "version": "1", "label": "stable", "id": job}[name]
+        for name in case.path_parameters or {}
     }
 
 
-def make_sensible(case: Any, file: bytes) -> None:
+def make_sensible(case: Any, file: bytes, ct: bytes) -> None:
     """A form that is to be answered 200, whatever the rest of the request says."""
-    for header in ("Accept", "X-Request-Timeout"):
+    for header in ("Accept", "X-Request-Timeout", "Idempotency-Key"):
         case.headers.pop(header, None)
-    name_what_there_is(case)
+    name_what_there_is(case, "")
     if "label" in case.path_parameters:
         case.body = {"version": 1}
         return
@@ -83,6 +95,7 @@ def make_sensible(case: Any, file: bytes) -> None:
         "/v1/metrics": {"image": file, "reference": file},
         "/v1/comparisons": {"image": file, "models": "gray-tiny"},
         "/v1/reconstructions": {"image": file, "model": "gray-tiny"},
+        "/v1/jobs": {"series": ct},
     }[case.operation.path]
 
 
@@ -92,9 +105,16 @@ def make_sensible(case: Any, file: bytes) -> None:
     # an open operation takes nothing that could be wrong
     + [(label, GenerationMode.NEGATIVE) for label in OPERATIONS if needs_key(label)],
 )
-def test_every_answer_is_announced(guarded, valid_files, label, mode):
+def test_every_answer_is_announced(request, valid_files, label, mode):
     operation = OPERATIONS[label]
     seen: set[int] = set()
+    job = ""
+    server = request.getfixturevalue("keeping" if operation.path.startswith("/v1/jobs") else "guarded")
+    if "{id}" in operation.path:
+        files = {"series": valid_files["dicom explicit"]}
+        with httpx.Client(base_url=server.url, headers={"X-API-Key": "sender"}, timeout=20) as client:
+            job = client.post("/v1/jobs", files=files).json()["id"]
+            client.get(f"/v1/jobs/{job}/events")  # which end when it does
 
     @bounded
     @given(data=st.data())
@@ -102,14 +122,14 @@ def test_every_answer_is_announced(guarded, valid_files, label, mode):
         case: Any = data.draw(operation.as_strategy(generation_mode=mode))
         key = data.draw(st.sampled_from(["sender", "sender", "admin", "reader", "wrong"]))
         if data.draw(st.booleans()):
-            name_what_there_is(case)
+            name_what_there_is(case, job)
             key = "admin" if key == "sender" and label.startswith(ADMINISTRATION) else key
         if isinstance(case.body, dict) and data.draw(MOSTLY):
             with_real_files(case, data.draw(st.sampled_from(sorted(valid_files))), valid_files)
             if data.draw(MOSTLY):
-                make_sensible(case, valid_files["npy uint8"])
+                make_sensible(case, valid_files["npy uint8"], valid_files["dicom explicit"])
                 key = "admin" if label.startswith(ADMINISTRATION) else "sender"
-        response = case.call(base_url=guarded.url, headers={"X-API-Key": key}, timeout=20)
+        response = case.call(base_url=server.url, headers={"X-API-Key": key}, timeout=20)
         case.validate_response(response, checks=CHECKS)
         seen.add(response.status_code)
         assert response.headers["x-request-id"]
@@ -124,7 +144,8 @@ def test_every_answer_is_announced(guarded, valid_files, label, mode):
 
     one()
     if mode is GenerationMode.POSITIVE:
-        best = 409 if "{label}" in operation.path else 200  # this server may not write files, and so no labels
+        # this server may not write files, and so no labels
+        best = {"POST /v1/jobs": 202, "DELETE /v1/jobs/{id}": 204}.get(label, 409 if "{label}" in label else 200)
         assert best in seen, seen
 
 
