@@ -43,6 +43,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
+serve: export CLEARSLICE_SPOOL ?= spool
 serve: $(SERVING)  ## serve the shipped models on http://$CLEARSLICE_HOST:$CLEARSLICE_PORT (EXTRA=gpu for a GPU)
 	exec .venv/bin/clearslice serve
 

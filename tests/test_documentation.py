@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,12 @@ PORT_IN_README = "8000"
 
 
 @pytest.fixture(scope="module")
-def server():
+def server(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CLEARSLICE_")}
+    environment["CLEARSLICE_SPOOL"] = str(tmp_path_factory.mktemp("served") / "spool")  # as `make serve` has it
     process = subprocess.Popen(
         [sys.executable, "-m", "clearslice.main", "serve", "--port", str(port)],
         cwd=ROOT,
@@ -61,7 +63,7 @@ def test_the_shell_blocks_of_the_readme_run(server, tmp_path):
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     # `make` would build the environment that this test runs in, and train for hours
     script = "\n".join(block for block in blocks if not block.startswith("make "))
-    assert script.count("curl") == 3
+    assert script.count("curl") == 6
     script = script.replace(f"127.0.0.1:{PORT_IN_README}", f"127.0.0.1:{server}").replace(
         ".venv/bin/", f"{Path(sys.executable).parent}/"
     )
@@ -76,6 +78,8 @@ def test_the_shell_blocks_of_the_readme_run(server, tmp_path):
     assert done.returncode == 0, done.stderr
     for name in ("restored.dcm", "restored-offline.dcm"):
         assert pydicom.dcmread(tmp_path / name).ImageType[0] == "DERIVED"
+    with zipfile.ZipFile(tmp_path / "restored-series.zip") as series:
+        assert series.namelist() == [*(f"{number:05d}.dcm" for number in range(1, 5)), "report.json"]
     assert np.load(tmp_path / "restored.npy").shape == (512, 512)
     assert json.loads((tmp_path / "answer.json").read_text())["metrics"]
     # what the README promises of its first request

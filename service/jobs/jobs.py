@@ -263,8 +263,8 @@ class Jobs:
 
     def of(self, owner: str) -> list[Live]:
         """A client's jobs, the newest first."""
-        found = [live for live in self._live.values() if not live.removed and live.job.owner == owner]
-        return sorted(reversed(found), key=lambda live: live.job.created, reverse=True)
+        found = [live for live in reversed(self._live.values()) if not live.removed and live.job.owner == owner]
+        return sorted(found, key=lambda live: live.job.created, reverse=True)
 
     def describe(self, live: Live) -> dict[str, Any]:
         """What a client is told of a job."""
