@@ -30,6 +30,7 @@ from service.keys_file import KeysFile
 from service.models import Load, load_by
 from service.settings import Settings, check_exposure
 from service.telemetry import Instruments, RequestContext
+from service.tracing import Traces, traces_by_environment
 
 if TYPE_CHECKING:
     from service.jobs.jobs import Jobs
@@ -66,6 +67,7 @@ def create_app(
     store: ModelStore | None = None,
     load: Load | None = None,
     clock: Callable[[], datetime] = _now,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """The service as an ASGI application, for exactly one process per device.
 
@@ -74,6 +76,7 @@ def create_app(
         store: instead of the one that the settings name.
         load: instead of the loader that the settings describe.
         clock: the present moment, aware, written into derived DICOM instances.
+        traces: instead of those that OpenTelemetry's variables describe.
 
     Raises:
         UnsafeConfiguration: as `check_exposure` and `service.jobs.spool.Spool` say; its subclass InvalidKeysFile, as
@@ -81,6 +84,7 @@ def create_app(
     """
     check_exposure(settings)
     instruments = Instruments()
+    traces = traces or traces_by_environment(program_version())
     keys = None if settings.api_keys_file is None else KeysFile(settings.api_keys_file, instruments=instruments)
     layers = (settings.store, settings.published) if store is None else (store.writable, store.published)
     engine = Engine(
@@ -89,6 +93,7 @@ def create_app(
         load=load or load_by(settings),
         clock=clock,
         instruments=instruments,
+        traces=traces,
     )
     kept_jobs = _jobs_of(settings, engine, instruments)
 
@@ -113,6 +118,7 @@ def create_app(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="clearslice",
@@ -121,6 +127,8 @@ def create_app(
         openapi_tags=TAGS,
         lifespan=lifespan,
         redirect_slashes=False,  # clients of the inference protocol do not follow redirects
+        # its own spans and records would hold paths, queries and texts of exceptions; see service.tracing
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
         docs_url=None,  # FastAPI's pages load scripts from elsewhere, which a hospital's network does not allow
         redoc_url=None,
     )
@@ -130,6 +138,6 @@ def create_app(
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(HostCheck, names=allowed_names(settings))
-    app.add_middleware(RequestContext, instruments=instruments)
+    app.add_middleware(RequestContext, instruments=instruments, traces=traces)
     app.add_middleware(LingeringClose)  # the outermost
     return app

@@ -42,6 +42,7 @@ from service.settings import Settings
 from service.shadow import Shadow
 from service.task import Prepared, Task, finish, prepare, prepare_several
 from service.telemetry import Instruments, log_defect
+from service.tracing import Traces
 
 START_RETRY_SECONDS = 5
 DRAIN_RETRY_SECONDS = 10
@@ -63,7 +64,7 @@ class Engine:
         store: where versions come from.
         load: from version to restorer.
         clock: the present moment, aware, for derived DICOM instances.
-        instruments: of the app.
+        instruments, traces: of the app.
     """
 
     def __init__(
@@ -74,10 +75,12 @@ class Engine:
         load: Load,
         clock: Callable[[], datetime],
         instruments: Instruments,
+        traces: Traces,
     ) -> None:
         self.settings = settings
         self.store = store
         self.instruments = instruments
+        self.traces = traces
         self._executor = Executor(
             max_queue=settings.max_queue, batch_pixels=settings.batch_pixels, instruments=instruments
         )
@@ -323,13 +326,14 @@ class Engine:
         return await self.codecs.run(deadline, work)
 
     def observe(self, ref: str, came: str, went: str, seconds: dict[str, float], *, warned: bool) -> None:
-        """Counts an answer: by its version, the formats it came and went in, and its steps."""
+        """Counts and traces an answer: by its version, the formats it came and went in, and its steps."""
         if warned:
             self.instruments.warned.labels(ref).inc()
         self.instruments.decode_seconds.labels(came).observe(seconds["decode"])
         self.instruments.queue_seconds.labels(ref).observe(seconds["queue"])
         self.instruments.infer_seconds.labels(ref).observe(seconds["infer"])
         self.instruments.encode_seconds.labels(went).observe(seconds["encode"])
+        self.traces.steps(seconds, model=ref, came=came, went=went)
 
     def _fail(self, reason: str) -> None:
         if self._state == "starting":

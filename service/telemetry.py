@@ -22,10 +22,13 @@ import warnings
 from typing import Any
 
 import structlog
+from opentelemetry.trace import INVALID_SPAN, Span
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import internal_error
+from service.tracing import UNTRACED, Traces, trace_id
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -108,20 +111,29 @@ class Instruments:
 class RequestContext:
     """ASGI middleware around everything: request id, access line, counters, and the last resort for exceptions."""
 
-    def __init__(self, app: ASGIApp, *, instruments: Instruments) -> None:
+    def __init__(self, app: ASGIApp, *, instruments: Instruments, traces: Traces) -> None:
         self._app = app
         self._instruments = instruments
+        self._traces = traces
         self._log = structlog.get_logger("clearslice.access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        elif not self._traces.on or scope["path"] in UNTRACED:
+            await self._serve(scope, receive, send, INVALID_SPAN)
+        else:
+            with self._traces.request(Headers(scope=scope)) as span:
+                await self._serve(scope, receive, send, span)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if (traced := trace_id(span)) is not None:
+            structlog.contextvars.bind_contextvars(trace_id=traced)
         status = CLIENT_CLOSED
         begin = time.perf_counter()
 
@@ -144,7 +156,9 @@ class RequestContext:
         finally:
             route = getattr(served.get("route"), "path", _UNROUTED)
             known = route != _UNROUTED and scope["method"] in _METHODS
-            self._account(scope["method"] if known else _OTHER_METHOD, route, status, time.perf_counter() - begin)
+            method = scope["method"] if known else _OTHER_METHOD
+            self._account(method, route, status, time.perf_counter() - begin)
+            self._traces.answered(span, method, route, status)
             if "api_key" in scope["state"]:  # a name from the keys file, so there are no more labels than keys
                 self._instruments.requests_by_key.labels(scope["state"]["api_key"], str(status)).inc()
 

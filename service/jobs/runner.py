@@ -50,8 +50,11 @@ class Runner:
             return
         live.work = asyncio.current_task()
         live.tell()
+        job = live.job
         try:
-            await self.end(live, await self._outcome_of(live))
+            with self._engine.traces.job(job.id, job.model, job.instances):
+                outcome = await self._outcome_of(live)
+            await self.end(live, outcome)
         except asyncio.CancelledError:
             if not live.removed:
                 raise
