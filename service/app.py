@@ -30,6 +30,7 @@ from service.keys_file import KeysFile
 from service.models import Load, load_by
 from service.settings import Settings, check_exposure
 from service.telemetry import Instruments, RequestContext
+from service.tokens import Tokens
 from service.tracing import Traces, traces_by_environment
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def create_app(
     instruments = Instruments()
     traces = traces or traces_by_environment(program_version())
     keys = None if settings.api_keys_file is None else KeysFile(settings.api_keys_file, instruments=instruments)
+    tokens = Tokens(settings) if settings.jwt_issuer else None
     layers = (settings.store, settings.published) if store is None else (store.writable, store.published)
     engine = Engine(
         settings,
@@ -108,6 +110,8 @@ def create_app(
             tasks.append(asyncio.create_task(kept_jobs.sweep()))
         if keys is not None:
             tasks.append(asyncio.create_task(keys.watch()))
+        if tokens is not None:
+            tasks.append(asyncio.create_task(tokens.watch()))
         try:
             yield
         finally:
@@ -132,7 +136,8 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from elsewhere, which a hospital's network does not allow
         redoc_url=None,
     )
-    app.state.engine, app.state.jobs, app.state.keys, app.state.statistics = engine, kept_jobs, keys, Statistics()
+    app.state.engine, app.state.jobs, app.state.statistics = engine, kept_jobs, Statistics()
+    app.state.keys, app.state.tokens = keys, tokens
     # Routes are looked through in this order for each request.
     for module in (reconstructions, inference_protocol, comparisons, jobs, metrics, models, health):
         app.include_router(module.router)

@@ -49,8 +49,8 @@ def run(settings: Settings) -> None:
 
 def _tell_who_may_call(settings: Settings) -> None:
     log = structlog.get_logger("clearslice").bind(host=settings.host)
-    if settings.api_keys_file is not None:
-        log.info("access", who="holders of API keys")
+    if settings.knows_clients():
+        log.info("access", who="holders of API keys or tokens")
     elif is_loopback(settings.host):
         log.info("access", who="everybody on this machine")
     else:

@@ -16,6 +16,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -88,11 +89,29 @@ class Settings(BaseSettings):
         description="File of API keys, whose lines `clearslice keys new` makes; changes are noticed. Default: no keys,"
         " which only loopback may do without.",
     )
+    jwt_issuer: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = Field(
+        default="",
+        description="Identity provider (OpenID Connect) whose access tokens are taken beside API keys, as in"
+        " https://sso.example.org/realms/hospital; exactly as its tokens name it. Default: none.",
+    )
+    jwt_audience: Annotated[str, Field(min_length=1)] = Field(
+        default="clearslice", description="Audience (`aud`) that a token must be for."
+    )
+    jwt_keys: str = Field(
+        default="",
+        description="File or address of the identity provider's public keys (JWKS). Default: what its discovery"
+        " document names.",
+    )
+    jwt_scope_prefix: str = Field(
+        default="",
+        description="Before our scopes (read, reconstruct, admin) in a token's `scope`, `scp` or `roles`, as in"
+        " clearslice: for clearslice:reconstruct.",
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Names by which clients call this server, comma-separated: ct.example.org, *.example.org or *."
-        " IP addresses and localhost always work. Default: any with API keys, none without, so that no web page can"
-        " lead a browser here under a name of its own.",
+        " IP addresses and localhost always work. Default: any with API keys or tokens, none without, so that no web"
+        " page can lead a browser here under a name of its own.",
     )
     store: Path | None = Field(
         default=None, description="Folder of the writable model store, which lies over `published`. Default: none."
@@ -233,6 +252,10 @@ class Settings(BaseSettings):
         description="Workers that uvicorn would start; only 1 is allowed.",
     )
 
+    def knows_clients(self) -> bool:
+        """Whether clients have to say who they are, by API key or token."""
+        return self.api_keys_file is not None or bool(self.jwt_issuer)
+
     def limits(self) -> Limits:
         """Of one image file."""
         return Limits(max_bytes=self.max_upload_bytes, max_pixels=self.max_pixels, max_frames=self.max_frames)
@@ -268,14 +291,21 @@ def check_exposure(settings: Settings) -> None:
     """Refuses settings with which the service would be open to others, or would not keep its promises.
 
     Raises:
-        UnsafeConfiguration: a host beyond loopback with neither keys nor `allow_anonymous`, or more than one worker.
+        UnsafeConfiguration: a host beyond loopback without keys, tokens or `allow_anonymous`; keys of tokens
+            that would come over http; or more than one worker.
     """
-    if not is_loopback(settings.host) and settings.api_keys_file is None and not settings.allow_anonymous:
+    if not is_loopback(settings.host) and not settings.knows_clients() and not settings.allow_anonymous:
         raise UnsafeConfiguration(
             f"host {settings.host!r} is reachable from other machines, and without API keys anyone who reaches it could"
             " send images. Make a key with `clearslice keys new --name NAME --scope reconstruct --file keys` and set"
             f" {environment_name('api_keys_file')}=keys; or bind 127.0.0.1; or, only if all who reach the network may"
             f" use the service, set {environment_name('allow_anonymous')}=1"
+        )
+    issuer = urlsplit(settings.jwt_issuer)
+    if issuer.scheme == "http" and not is_loopback(issuer.hostname or ""):
+        raise UnsafeConfiguration(
+            f"{environment_name('jwt_issuer')} is an http address, over which anyone on the way could replace the keys"
+            " that tokens are checked with; use https"
         )
     if settings.web_concurrency != 1:
         raise UnsafeConfiguration(

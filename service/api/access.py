@@ -5,7 +5,8 @@
                                   +--(no keys file)--> from our own page or none? ---+
                                                               ForeignOrigin 403
 
-A key comes as `Authorization: Bearer KEY`, or as `X-API-Key: KEY` where a proxy keeps Authorization for itself.
+A key comes as `Authorization: Bearer KEY`, or as `X-API-Key: KEY` where a proxy keeps Authorization for itself. So does
+a token of the identity provider (`service.tokens`), where there is one.
 
 Open to all are the two health calls, because probes carry no secrets, and what says nothing of this site: `/`, `/v2`
 and `/openapi.json`. Models and figures need a key, of any scope: they tell of a site's own models and of its clients.
@@ -30,14 +31,18 @@ from starlette.types import Scope as Connection
 
 from service.api.problems import answer_to
 from service.errors import ForeignOrigin, HostNotAllowed, KeyRequired, ScopeRequired
-from service.keys import ApiKey, Scope
+from service.keys import Scope
 from service.keys_file import KeysFile
 from service.settings import Settings, environment_name, is_loopback
+from service.tokens import TOKEN_HOLDER, Tokens
 
 KEY_HEADER = "X-API-Key"
 REALM = 'Bearer realm="clearslice"'
 ANY_HOST = "*"
 _BEARER = "bearer "
+_DOTS_OF_A_TOKEN = 2
+"""Between header, claims and signature; keys have none."""
+
 _READING = frozenset({"GET", "HEAD"})
 
 
@@ -47,23 +52,41 @@ class _Access(SecurityBase):
 
     def __init__(self, scope: Scope) -> None:
         self.scheme_name = "bearer"
-        self.model = HTTPBearer(description=f"An API key of this server; also taken as the header {KEY_HEADER}.")
+        self.model = HTTPBearer(
+            description="An API key of this server, or a token of its identity provider; also taken as the header"
+            f" {KEY_HEADER}."
+        )
         self._scope = scope
 
     async def __call__(self, request: Request) -> None:
         keys: KeysFile | None = request.app.state.keys
-        if keys is None:
+        tokens: Tokens | None = request.app.state.tokens
+        if keys is None and tokens is None:
             _check_keyless(request, self._scope, request.app.state.engine.settings)
             return
-        key = _holder(request.headers, keys)
-        request.scope["state"]["api_key"] = key.name
-        structlog.contextvars.bind_contextvars(api_key=key.name)
-        if not key.allows(self._scope):
-            raise ScopeRequired(
+        presented = _presented(request.headers)
+        key = None if keys is None or presented is None else keys.ring.find(presented.encode("latin-1"))
+        if key is not None:
+            _remember(request, key.name, owner=key.name)
+            self._check(
+                key.allows(self._scope),
                 f"the API key {key.name!r} has no scope {self._scope.value!r}; use another key, or let the operator add"
                 " the scope to its line in the keys file",
-                challenge=f'{REALM}, error="insufficient_scope", scope="{self._scope.value}"',
             )
+            return
+        if tokens is None or presented is None or presented.count(".") != _DOTS_OF_A_TOKEN:
+            raise _no_key(presented)
+        holder = await tokens.holder(presented)
+        _remember(request, TOKEN_HOLDER, owner=holder.owner)
+        self._check(
+            holder.allows(self._scope),
+            f"the token has no scope {self._scope.value!r}; the identity provider has to grant it to this client",
+        )
+
+    def _check(self, allowed: bool, refusal: str) -> None:  # noqa: FBT001 - the one thing that it checks
+        if not allowed:
+            challenge = f'{REALM}, error="insufficient_scope", scope="{self._scope.value}"'
+            raise ScopeRequired(refusal, challenge=challenge)
 
 
 def requires(scope: Scope) -> Any:
@@ -77,20 +100,22 @@ def requires(scope: Scope) -> Any:
     return Security(_Access(scope), scopes=[scope.value])
 
 
-def _holder(headers: Headers, keys: KeysFile) -> ApiKey:
-    presented = _presented(headers)
+def _remember(request: Request, name: str, *, owner: str) -> None:
+    """Who is calling: a name for figures and logs, and whose jobs are made."""
+    request.scope["state"] |= {"api_key": name, "owner": owner}
+    structlog.contextvars.bind_contextvars(api_key=name)
+
+
+def _no_key(presented: str | None) -> KeyRequired:
     if presented is None:
-        raise KeyRequired(
-            f"this server needs an API key; send it as Authorization: Bearer KEY, or as {KEY_HEADER}: KEY",
+        return KeyRequired(
+            f"this server needs an API key or a token; send it as Authorization: Bearer KEY, or as {KEY_HEADER}: KEY",
             challenge=REALM,
         )
-    key = keys.ring.find(presented.encode("latin-1"))
-    if key is None:
-        raise KeyRequired(
-            "the API key is not one of this server's; it may have been replaced, or cut off when it was copied",
-            challenge=f'{REALM}, error="invalid_token"',
-        )
-    return key
+    return KeyRequired(
+        "the API key is not one of this server's; it may have been replaced, or cut off when it was copied",
+        challenge=f'{REALM}, error="invalid_token"',
+    )
 
 
 def _presented(headers: Headers) -> str | None:
@@ -148,9 +173,9 @@ class HostCheck:
 
 
 def allowed_names(settings: Settings) -> tuple[str, ...]:
-    """The names that `HostCheck` takes: the configured ones, and else any if there are keys, since a browser that is
-    lured here has none."""
-    return settings.allowed_hosts or ((ANY_HOST,) if settings.api_keys_file is not None else ())
+    """The names that `HostCheck` takes: the configured ones, and else any if there are keys or tokens, since a browser
+    that is lured here has none."""
+    return settings.allowed_hosts or ((ANY_HOST,) if settings.knows_clients() else ())
 
 
 def _without_port(host: str) -> str:

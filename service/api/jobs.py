@@ -47,8 +47,8 @@ def _jobs(request: Request) -> Jobs:
 
 
 def _owner(request: Request) -> str:
-    """Name of the client's key: jobs of others do not exist for it."""
-    return str(request.scope["state"].get("api_key", ""))
+    """The client, by its key or token: jobs of others do not exist for it."""
+    return str(request.scope["state"].get("owner", ""))
 
 
 def _job_of(request: Request) -> Live:
@@ -122,7 +122,7 @@ async def create(request: Request) -> Response:
     dependencies=[requires(Scope.RECONSTRUCT)],
 )
 async def list_jobs(request: Request) -> Response:
-    """Those of the API key that asks; without keys, everybody's."""
+    """Those of the API key, or of the token's subject, that asks; without keys, everybody's."""
     jobs = _jobs(request)
     return JSONResponse({"jobs": [jobs.describe(live) for live in jobs.of(_owner(request))]}, headers=_NO_STORE)
 
