@@ -70,8 +70,8 @@ liblzma, libxcb | permissive (IJG, BSD, MIT, libtiff, libpng, FTL, 0BSD) |
 | numpy, scipy | OpenBLAS, LAPACK; GCC's libgfortran and libquadmath | BSD-3-Clause; GPL-3.0-or-later WITH \
 GCC-exception-3.1, which leaves programs that use it their own licence; LGPL-2.1-or-later |
 | h5py | HDF5, libaec | BSD-3-Clause, BSD-2-Clause |
-| psycopg-binary | libpq, OpenSSL, MIT Kerberos, OpenLDAP, Cyrus SASL, libcrypt, keyutils | PostgreSQL, Apache-2.0, MIT, OLDAP-2.8, \
-BSD-4-Clause-UC, LGPL-2.1-or-later |
+| psycopg-binary | libpq, OpenSSL, MIT Kerberos, OpenLDAP, Cyrus SASL, libcrypt, keyutils | PostgreSQL, Apache-2.0, \
+MIT, OLDAP-2.8, BSD-4-Clause-UC, LGPL-2.1-or-later |
 | cryptography | OpenSSL | Apache-2.0 |
 | uvloop | libuv | MIT |
 | tensorflow-cpu | see `tensorflow/THIRD_PARTY_NOTICES.txt` in the installed package | permissive, and MPL-2.0 (Eigen) |
@@ -84,7 +84,7 @@ pixel data here and does nothing else:
   as permissive. Who may not distribute GPL code should ask a lawyer, or build GDCM without its network code.
 - **OpenSSL 1.1.1k** (2021), which no longer gets fixes and which no audit of Python packages sees.
 
-DBOS brings **psycopg** (LGPL-3.0) for PostgreSQL. It is used as an unchanged library, and not even loaded here, where DBOS keeps
+DBOS brings **psycopg** (LGPL-3.0) for PostgreSQL. It is an unchanged library, and not even loaded here, where DBOS keeps
 its records in SQLite.
 
 ## Data

@@ -55,11 +55,13 @@ class Slice(_Record):
         reencoded: whether it could not keep its source's encoding.
         clipped: pixels beyond what DICOM can hold.
         warnings: what the guard found.
+        crc32: of the file of its derived instance.
     """
 
     reencoded: bool
     clipped: int
     warnings: tuple[str, ...]
+    crc32: int
 
 
 class Outcome(_Record):

@@ -6,8 +6,8 @@
       incoming/<any>  what is not accepted yet, or being removed: worthless after a crash
       jobs/<id>/      job.json, source/00001.dcm ..., derived/00001.dcm and .json ..., result.zip, outcome.json
 
-A job is there when its folder has been renamed from `incoming`, and has ended when its outcome is there. No name holds
-anything of a patient.
+A job is there when its folder has been renamed from `incoming`, and has ended when its outcome is there; both survive a
+crash of the machine. No name holds anything of a patient.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import fcntl
 import os
 import shutil
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -57,24 +58,32 @@ class Entry:
         return self.folder / "source" / f"{number:05d}.dcm"
 
     def derived(self, number: int) -> Path:
-        """Its derived instance, which is there when it is finished."""
+        """Its derived instance."""
         return self.folder / "derived" / f"{number:05d}.dcm"
 
-    def finished(self) -> list[int]:
-        """Numbers of the instances that are derived, ascending."""
+    def finished(self) -> dict[int, Slice]:
+        """Number -> what is to be said of it, of the instances that are derived and whole, ascending."""
         folder = self.folder / "derived"
-        return sorted(int(path.stem) for path in folder.glob("*.dcm")) if folder.is_dir() else []
+        found = {int(path.stem): self._facts(path) for path in sorted(folder.glob("*.json"))} if folder.is_dir() else {}
+        return {number: facts for number, facts in found.items() if facts is not None}
 
     def write_derived(self, number: int, data: bytes, facts: Slice) -> None:
-        """A derived instance and what is to be said of it; the instance last, so that it is never without."""
+        """A derived instance, and then what is to be said of it, by which it is finished.
+
+        Nothing is flushed to the disk: what a crash of the machine takes can be made again, and is seen to be missing.
+        """
         place = self.derived(number)
         place.parent.mkdir(mode=_OWNER_ONLY, exist_ok=True)
-        write_file(place.with_suffix(".json"), facts.model_dump_json().encode(), replace=True)
-        write_file(place, data, replace=True)
+        place.with_suffix(".json").unlink(missing_ok=True)
+        place.write_bytes(data)
+        place.with_suffix(".json").write_text(facts.model_dump_json(), encoding="utf-8")
 
-    def facts(self, number: int) -> Slice:
-        """Of a derived instance."""
-        return Slice.model_validate_json(self.derived(number).with_suffix(".json").read_bytes())
+    def _facts(self, path: Path) -> Slice | None:
+        with contextlib.suppress(OSError, ValueError):
+            facts, data = Slice.model_validate_json(path.read_bytes()), path.with_suffix(".dcm").read_bytes()
+            if zlib.crc32(data) == facts.crc32:
+                return facts
+        return None
 
     def forget_derived(self) -> None:
         """As if nothing had been derived yet."""

@@ -16,6 +16,7 @@ import json
 import os
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 
 from imaging.errors import ImagingError
@@ -50,7 +51,7 @@ class SeriesWork:
         self._job = job
         self._engine = engine
         self._progress = progress
-        self._done = 0
+        self._facts: dict[int, Slice] = {}
 
     async def run(self) -> Outcome:
         """Restores what is not restored yet, and packs it all.
@@ -78,12 +79,10 @@ class SeriesWork:
 
     async def _derive_all(self, version: ModelVersion) -> None:
         everything = range(1, self._job.instances + 1)
-        finished = await asyncio.to_thread(self._entry.finished)
-        self._done = len(finished)
-        self._progress(self._done)
-        await self._derive(sorted(set(everything) - set(finished)), version)
-        facts = await asyncio.to_thread(lambda: {number: self._entry.facts(number) for number in everything})
-        kept = [number for number, each in facts.items() if not each.reencoded]
+        self._facts = await asyncio.to_thread(self._entry.finished)
+        self._progress(len(self._facts))
+        await self._derive(sorted(set(everything) - set(self._facts)), version)
+        kept = [number for number in everything if not self._facts[number].reencoded]
         if len(kept) < len(everything):
             await self._derive(kept, version, as_hounsfield=True)
 
@@ -95,8 +94,7 @@ class SeriesWork:
             for number in waiting:
                 await self._derive_one(number, version, as_hounsfield=as_hounsfield)
                 if not as_hounsfield:
-                    self._done += 1
-                    self._progress(self._done)
+                    self._progress(len(self._facts))
 
         workers = [asyncio.ensure_future(work_off()) for _ in range(min(len(numbers), self._engine.abreast()))]
         try:
@@ -119,12 +117,18 @@ class SeriesWork:
             error.args = (f"instance {number} of {self._job.instances}: {error}", *error.args[1:])
             raise
         made = answer.encoded
-        facts = Slice(reencoded=as_hounsfield or made.reencoded, clipped=made.clipped, warnings=answer.warnings)
+        facts = Slice(
+            reencoded=as_hounsfield or made.reencoded,
+            clipped=made.clipped,
+            warnings=answer.warnings,
+            crc32=zlib.crc32(made.data),
+        )
         await asyncio.to_thread(self._entry.write_derived, number, made.data, facts)
+        self._facts[number] = facts
 
     def _pack(self, precision: str) -> Outcome:
         job, entry = self._job, self._entry
-        facts = {number: entry.facts(number) for number in range(1, job.instances + 1)}
+        facts = dict(sorted(self._facts.items()))
         outcome = Outcome(
             state="done",
             finished=self._engine.clock(),
@@ -138,7 +142,7 @@ class SeriesWork:
             "precision": precision,
             "reencoded": outcome.reencoded,
             "files": [
-                {"file": entry.derived(number).name, **each.model_dump(mode="json", exclude={"reencoded"})}
+                {"file": entry.derived(number).name, **each.model_dump(mode="json", include={"clipped", "warnings"})}
                 for number, each in facts.items()
             ],
         }
