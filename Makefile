@@ -38,7 +38,7 @@ SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test lint format bench behaviour peers networks models pictures docs image test-image audit lock clean
+.PHONY: help serve test lint format bench behaviour growth peers networks models pictures docs image test-image audit lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -68,6 +68,9 @@ bench: $(DEVELOPMENT)  ## measure the service beside its model, and training bes
 
 behaviour: $(DEVELOPMENT)  ## overload for a minute, and two hundred reloads under load; writes docs/benchmarks/behaviour.md (ten minutes)
 	.venv/bin/python -m bench.behaviour --write
+
+growth: $(DEVELOPMENT)  ## how cost grows with images, clients, series and models; writes docs/benchmarks/growth.md (ten minutes, 12 GB of memory)
+	.venv/bin/python -m bench.growth --write --largest
 
 peers: build/peers/litserve/.installed  ## other servers, each in an environment of its own, which make bench then measures beside ours
 

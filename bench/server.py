@@ -65,8 +65,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(store: Path | None) -> Iterator[Server]:
+def serving(store: Path | None, **settings: object) -> Iterator[Server]:
     """Serves `store` over the shipped models on a free loopback port.
+
+    Args:
+        store: a writable store, or None.
+        settings: of the service, by their names.
 
     Raises:
         SystemExit: it did not become ready.
@@ -78,8 +82,9 @@ def serving(store: Path | None) -> Iterator[Server]:
     command = [sys.executable, "-m", "clearslice.main", "serve", "--port", str(port), "--log-level", "error"]
     if store is not None:
         command += ["--store", str(store)]
+    environment = os.environ | {f"CLEARSLICE_{name.upper()}": str(value) for name, value in settings.items()}
     begin = time.monotonic()
-    with subprocess.Popen(command) as process:  # noqa: S603 - our own program
+    with subprocess.Popen(command, env=environment) as process:  # noqa: S603 - our own program
         try:
             while not _is_ready(url):
                 if process.poll() is not None or time.monotonic() - begin > START_TIMEOUT_S:
