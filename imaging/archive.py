@@ -11,6 +11,7 @@ once from its beginning to its end, in its own order.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import stat
 import struct
 import tarfile
@@ -52,8 +53,11 @@ _ENCRYPTED_FLAG = 1
 
 _GZIP_SIGNATURE = b"\x1f\x8b"
 _TAR_SIGNATURE, _TAR_SIGNATURE_AT = b"ustar", 257
-_MOST_HEADER_BYTES = 1 << 20
+_MOST_HEADER_BYTES = 1 << 16
 """Of a tar header that holds a long name or the like, which `tarfile` reads whole."""
+
+_TAR_BYTES_PER_ENTRY = 8192
+"""Beside its content: blocks of 512 bytes for the name, and their padding; generous for extended headers."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError)
 """What `zipfile` raises for damaged files: OSError where an offset points before the file, ValueError for names."""
@@ -159,14 +163,50 @@ def is_tar(path: Path) -> bool:
 
 
 class _TarInfo(tarfile.TarInfo):
-    """Refuses headers that would be read into memory whatever their size."""
+    """Refuses headers that would be read into memory whatever their size, or would undo the limits.
+
+    The methods are tarfile's own, called for each header before anything that follows it is read.
+    """
 
     def _proc_member(self, archive: tarfile.TarFile) -> Any:
+        if self.size < 0:
+            raise NotAnImage("the tar file has an entry of negative size; make it again")
         if self.type not in tarfile.REGULAR_TYPES and self.size > _MOST_HEADER_BYTES:
             raise NotAnImage("the tar file has an entry that is no file and has a size; make it again")
+        if self.type == tarfile.XGLTYPE:
+            raise UnsupportedFormat("the tar file has a header for all of its files; make it again without")
         if self.type == tarfile.GNUTYPE_SPARSE:
-            raise UnsupportedFormat("the tar file holds a sparse file; make it again without --sparse")
+            self._refuse_sparse()
         return super()._proc_member(archive)  # type: ignore[misc]  # not in the type stubs
+
+    def _refuse_sparse(self, *_: object) -> None:
+        raise UnsupportedFormat("the tar file holds a sparse file; make it again without --sparse")
+
+    # maps of holes, which are read for as long as there is data
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
+class _Counted:
+    """A stream of tar blocks that gives up after so many bytes, headers included.
+
+    Args:
+        stream: to read.
+        most: bytes.
+        limits: to name.
+    """
+
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, most: int, limits: ArchiveLimits) -> None:
+        self._stream = stream
+        self._left = most
+        self._limits = limits
+
+    def read(self, size: int) -> bytes:
+        """As of a file."""
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            _check_sizes(0, self._limits.max_total_bytes + 1, 0, self._limits)
+        return data
 
 
 def _read_tar(path: Path, limits: ArchiveLimits) -> Iterator[bytes]:
@@ -184,21 +224,25 @@ def _read_tar(path: Path, limits: ArchiveLimits) -> Iterator[bytes]:
 
 
 def _tar_members(stream: BinaryIO | gzip.GzipFile, limits: ArchiveLimits) -> Iterator[bytes]:
-    names, total, number = set[str](), 0, 0
-    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_TarInfo) as archive:
+    names, total, number = set[bytes](), 0, 0
+    most = limits.max_total_bytes + limits.max_entries * _TAR_BYTES_PER_ENTRY
+    with tarfile.open(fileobj=_Counted(stream, most, limits), mode="r|", tarinfo=_TarInfo) as archive:  # type: ignore[call-overload]
         for entries, member in enumerate(archive, start=1):
             _check_entries(entries, limits)
-            archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them to the end
+            archive.members = []  # tarfile would keep them to the end
             parts = PurePosixPath(member.name).parts
             if not member.isfile() or not parts or not _wanted(parts):
-                total += member.size
+                total += max(0, member.size)
                 _check_sizes(0, total, number, limits)  # what is passed over is decompressed too
                 continue
-            if member.name in names:
+            name = hashlib.sha256(member.name.encode("utf-8", "surrogateescape")).digest()
+            if name in names:
                 raise NotAnImage(
                     "the tar file holds a file name twice, so it is unclear which one counts; make it again"
                 )
-            names.add(member.name)
+            names.add(name)
+            if member.size < 0:  # also by a header of the pax format
+                raise NotAnImage("the tar file has an entry of negative size; make it again")
             number, total = number + 1, total + member.size
             _check_sizes(member.size, total, number, limits)
             file = archive.extractfile(member)

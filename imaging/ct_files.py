@@ -10,7 +10,7 @@ that cannot be read stops everything, because a series with a silent hole is wor
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,21 +58,29 @@ class LeftOut:
 
 
 def ct_files(
-    path: Path, limits: ArchiveLimits, left_out: LeftOut, *, kinds: Collection[UID] = (CTImageStorage,)
+    path: Path,
+    limits: ArchiveLimits,
+    left_out: LeftOut,
+    *,
+    kinds: Collection[UID] = (CTImageStorage,),
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[tuple[int, bytes, SourceInstance]]:
-    """Number in the order of names, whole file and data set of each CT image.
+    """Number in the order of names (of a tar file, its own), whole file and data set of each CT image.
 
     Args:
         path: a folder, an archive, or one DICOM file.
         limits: of all files together.
         left_out: counts what is not given.
         kinds: SOP classes of the images that are.
+        wanted: asked before each file; when it says no, there are no more.
 
     Raises:
         ImagingError: see `read_members` and `read_dicom`; of a file, with its number.
     """
     file_limits = Limits(max_bytes=limits.max_entry_bytes, max_pixels=MAX_PIXELS)
     for number, data in enumerate(read_members(path, limits), start=1):
+        if not wanted():
+            return
         if not looks_like_dicom(data):
             left_out.strangers += 1
             continue

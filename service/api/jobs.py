@@ -17,7 +17,7 @@ from service.api import schemas
 from service.api.access import requires
 from service.api.fields import KEY_HEADER, JobFields, parse_fields, parse_idempotency_key
 from service.api.uploaded import engine_of, while_connected
-from service.api.uploads import FileSink, FormLimits, read_form
+from service.api.uploads import FileSink, FormLimits, declared_bytes, read_form
 from service.errors import MalformedUpload, NoSpool
 from service.jobs.live import Live, request_digest
 from service.keys import Scope
@@ -78,38 +78,36 @@ async def create(request: Request) -> Response:
     With an `Idempotency-Key` the request can be repeated safely, after a lost connection, say: the same key, file and
     fields are the same job (`Idempotency-Replayed: true`), and the same key with another request is refused.
     """
-    engine, jobs = engine_of(request), _jobs(request)
+    engine, jobs, owner = engine_of(request), _jobs(request), _owner(request)
+    with engine.admit():
+        pass  # ready, that is; no place is held, since an upload may take minutes, and `Jobs.place` bounds their number
+    key = parse_idempotency_key(request.headers.get(KEY_HEADER))
     settings = engine.settings
-    with engine.admit(), jobs.place() as entry:
-        key = parse_idempotency_key(request.headers.get(KEY_HEADER))
-        limits = FormLimits(
-            max_bytes=settings.max_job_bytes,
-            max_seconds=settings.job_upload_timeout,
-            setting=environment_name("max_job_bytes"),
-            timeout_setting=environment_name("job_upload_timeout"),
-            files=FILES,
-            texts=TEXTS,
-        )
-        with entry.upload.open("xb", buffering=0) as file:
+    limits = FormLimits(
+        max_bytes=settings.max_job_bytes,
+        max_seconds=settings.job_upload_timeout,
+        setting=environment_name("max_job_bytes"),
+        timeout_setting=environment_name("job_upload_timeout"),
+        files=FILES,
+        texts=TEXTS,
+    )
+    async with jobs.place(upload_bytes=declared_bytes(request, limits), repeats=jobs.has(owner, key)) as entry:
+        with entry.upload.open("xb") as file:
             sink = FileSink(file)
             form = await read_form(request, limits, {"series": sink})
         form.file("series")
         if not sink.size:
             raise MalformedUpload("the part 'series' is empty; send a zip or tar file of a DICOM series")
-        fields, owner = parse_fields(JobFields, form.texts), _owner(request)
-        digest = request_digest(sink.sha256(), fields.model, fields.strength)
-        live = jobs.repeated(owner, key, digest)
-        replayed = live is not None
-        if live is None:
-            work = jobs.accept(
-                entry,
-                model=fields.model,
-                strength=fields.strength,
-                owner=owner,
-                key=key,
-                request_sha256=digest,
-            )
-            live = await while_connected(request, work)
+        fields = parse_fields(JobFields, form.texts)
+        work = jobs.accept(
+            entry,
+            model=fields.model,
+            strength=fields.strength,
+            owner=owner,
+            key=key,
+            request_sha256=request_digest(sink.sha256(), fields.model, fields.strength),
+        )
+        live, replayed = await while_connected(request, work)
     headers = {"Location": f"/v1/jobs/{live.job.id}", **({"Idempotency-Replayed": "true"} if replayed else {})}
     return JSONResponse(jobs.describe(live), status_code=202, headers=headers)
 
@@ -180,8 +178,9 @@ async def _events(jobs: Jobs, live: Live) -> AsyncIterator[bytes]:
     dependencies=[requires(Scope.RECONSTRUCT)],
 )
 async def result(request: Request, id: str) -> Response:  # noqa: A002
-    """A zip file: `00001.dcm` and so on, in the order of the names in the upload, and `report.json`, which says of each
-    what was noticed. A broken download can go on where it stopped (`Range`)."""
+    """A zip file: `00001.dcm` and so on, in the order of the names in the upload (of a tar file, its own), and
+    `report.json`, which says of each what it was made of and what was noticed. A broken download can go on where it
+    stopped (`Range`)."""
     path = _jobs(request).result(_job_of(request))
     return FileResponse(path, media_type="application/zip", filename=f"clearslice-{id}.zip", headers=_NO_STORE)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-import math
 import re
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -86,7 +85,7 @@ class FileSink:
     """A part on its way to a file: written on a thread, a megabyte at a time, and its SHA-256.
 
     Args:
-        file: unbuffered, for writing.
+        file: buffered, for writing.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -159,8 +158,7 @@ async def receive(request: Request, limits: BodyLimits, take: Callable[[bytes], 
         UploadTooLarge, UploadTimeout: past the limits.
         ClientLeft: the connection closed before the end.
     """
-    if _declared_bytes(request) > limits.max_bytes:
-        raise too_large(limits)
+    declared_bytes(request, limits)
     received = 0
     try:
         async with asyncio.timeout(limits.max_seconds):
@@ -205,12 +203,18 @@ def unpack(body: bytearray, encoding: str, limits: BodyLimits) -> bytes | bytear
     return plain
 
 
-def _declared_bytes(request: Request) -> float:
-    """By Content-Length; 0 where it says nothing usable, since what arrives is counted anyway."""
+def declared_bytes(request: Request, limits: BodyLimits) -> int:
+    """By Content-Length; 0 where it says nothing usable, since what arrives is counted anyway.
+
+    Raises:
+        UploadTooLarge: it says more than is allowed.
+    """
     declared = request.headers.get("content-length", "")
     if not _DIGITS.fullmatch(declared):
         return 0
-    return int(declared) if len(declared) <= _LONGEST_LENGTH else math.inf
+    if len(declared) > _LONGEST_LENGTH or int(declared) > limits.max_bytes:
+        raise too_large(limits)
+    return int(declared)
 
 
 def too_large(limits: BodyLimits) -> UploadTooLarge:

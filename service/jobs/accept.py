@@ -18,7 +18,7 @@ from pydicom.uid import CTImageStorage
 from imaging import formats
 from imaging.archive import ArchiveLimits
 from imaging.ct_files import LeftOut, ct_files, numbered
-from imaging.dicom_attributes import text
+from imaging.dicom_attributes import integer, text
 from imaging.dicom_pixels import MULTI_FRAME_CT
 from imaging.errors import UnsuitableImage
 from imaging.noise.reading import MOST_IMAGES
@@ -34,16 +34,19 @@ from service.task import Prepared, Task, prepare
 
 KINDS = (CTImageStorage, *MULTI_FRAME_CT)
 
+_ATTRIBUTES_BYTES = 16_384
+
 _ONE = {"PatientID": "patients", "StudyInstanceUID": "studies", "SeriesInstanceUID": "series"}
 """What all instances of a job must have in common."""
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """How many instances there are, and what was left out."""
+    """How many instances there are, what was left out, and about how many bytes the result will have."""
 
     instances: int
     left_out: dict[str, int]
+    result_bytes: int
 
 
 def unpack(entry: Entry, settings: Settings, *, wanted: Callable[[], bool] = lambda: True) -> Unpacked:
@@ -65,20 +68,28 @@ def unpack(entry: Entry, settings: Settings, *, wanted: Callable[[], bool] = lam
     )
     left_out, one, seen = LeftOut(), dict[str, str](), set[str]()
     entry.source(1).parent.mkdir(mode=0o700)
-    for number, data, dataset in ct_files(entry.upload, limits, left_out, kinds=KINDS):
-        if not wanted():
-            break
+    decoded = 0
+    for number, data, dataset in ct_files(entry.upload, limits, left_out, kinds=KINDS, wanted=wanted):
+        decoded += _result_bytes(dataset)
         with numbered(number, ServiceError):
             _check(dataset, one, seen, settings)
         with entry.source(len(seen)).open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+    if not wanted():
+        return Unpacked(0, {}, 0)
     if not seen:
         raise left_out.refusal()
     flush_folder(entry.source(1).parent)
     entry.upload.unlink()
-    return Unpacked(len(seen), left_out.counts())
+    return Unpacked(len(seen), left_out.counts(), decoded)
+
+
+def _result_bytes(dataset: Dataset) -> int:
+    """About how large its derived instance will be: 16 bits a pixel, and attributes."""
+    frames = integer(dataset, "NumberOfFrames", missing=1)
+    return 2 * frames * integer(dataset, "Rows", missing=0) * integer(dataset, "Columns", missing=0) + _ATTRIBUTES_BYTES
 
 
 def _check(dataset: Dataset, one: dict[str, str], seen: set[str], settings: Settings) -> None:

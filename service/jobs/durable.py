@@ -1,12 +1,12 @@
 """The durable engine (DBOS) around a job's work: which jobs are to be run, over restarts and crashes.
 
-    enqueue(id) --jobs.sqlite--> queue --(at most so many at once)--> run(id) in the service's event loop
+    enqueue(ticket) --jobs.sqlite--> queue --(at most so many at once)--> run(ticket) in the service's event loop
                                    ^                                     |
                                    +---- the process ended before it ----+
 
 Found by trying DBOS 3.4: work is taken up again only by a program of the same `application_version`, which is therefore
 ours and not made of the code; one process per SQLite file, which the spool's lock sees to; a workflow whose task is
-cancelled, as at the end of the process, stays pending and is recovered by the next. Arguments are ids, in JSON.
+cancelled, as at the end of the process, stays pending and is recovered by the next. Arguments are tickets, in JSON.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ POLL_SECONDS = 0.25
 STOP_SECONDS = 0.1
 """After which the last of its threads sees that it is to end; it looks for messages as often, which are not used."""
 
-MAX_RECOVERIES = 20
-"""Restarts that a job survives: one that brings the process down each time must not do so for ever."""
+FORGET_LOOKS, LOOK_SECONDS = 40, 0.05
+"""Whether a run that has returned is written down as over, and between two looks."""
 
-Fate = Literal["open", "over", "given up", "unknown"]
+Fate = Literal["waits", "runs", "over", "unknown"]
 
-_ENDED_BADLY = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+_OPEN: dict[str, Fate] = {"ENQUEUED": "waits", "DELAYED": "waits", "PENDING": "runs"}
 
 Run = Callable[[str], Awaitable[None]]
 
@@ -60,14 +60,15 @@ class _Current:
     loop: asyncio.AbstractEventLoop | None = None
 
 
-@DBOS.workflow(name="clearslice.job", max_recovery_attempts=MAX_RECOVERIES)
-async def _job(job_id: str) -> None:
+# how often a job may end the process is counted where the work is: DBOS would count orderly restarts, too
+@DBOS.workflow(name="clearslice.job", max_recovery_attempts=None)
+async def _job(ticket: str) -> None:
     """Runs in DBOS's own event loop; what it runs, in the service's."""
     run, loop = _Current.run, _Current.loop
     assert run is not None and loop is not None  # noqa: S101, PT018 - set before anything is launched
 
     async def work() -> None:
-        await run(job_id)
+        await run(ticket)
 
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
 
@@ -78,7 +79,7 @@ class Durable:
     Args:
         database: the SQLite file.
         at_once: how many jobs run at once.
-        run: the work of a job, by its id; does nothing twice, raises nothing, and is cancelled at the end.
+        run: the work of a job, by its ticket; does nothing twice, raises nothing, and is cancelled at the end.
     """
 
     def __init__(self, database: Path, *, at_once: int, run: Run) -> None:
@@ -115,30 +116,30 @@ class Durable:
             QUEUE, worker_concurrency=self._at_once, polling_interval_sec=POLL_SECONDS, on_conflict="always_update"
         )
 
-    async def enqueue(self, job_id: str) -> None:
+    async def enqueue(self, ticket: str) -> None:
         """Has a job run when its turn comes; asked again, nothing happens."""
 
         def enqueue() -> None:
-            with SetWorkflowID(job_id):
-                DBOS.enqueue_workflow(QUEUE, _job, job_id)
+            with SetWorkflowID(ticket):
+                DBOS.enqueue_workflow(QUEUE, _job, ticket)
 
         await asyncio.to_thread(enqueue)
 
-    async def fate(self, job_id: str) -> Fate:
-        """What becomes of a job: it will run or runs, it has run, it was given up, or nobody knows of it."""
-        status = await asyncio.to_thread(DBOS.get_workflow_status, job_id)
-        if status is None:
-            return "unknown"
-        if status.status == "SUCCESS":
-            return "over"
-        return "given up" if status.status in _ENDED_BADLY else "open"
+    async def fate(self, ticket: str) -> Fate:
+        """What becomes of a job: it waits or runs, it has run in some way, or nobody knows of it."""
+        status = await asyncio.to_thread(DBOS.get_workflow_status, ticket)
+        return "unknown" if status is None else _OPEN.get(status.status, "over")
 
-    async def forget(self, job_id: str) -> None:
-        """A job that is not to be run any more; `run` has returned if it was called."""
+    async def forget(self, ticket: str) -> None:
+        """A job that is not to be run any more; `run` has returned if it was called, and would return at once."""
+        for _ in range(FORGET_LOOKS):
+            if await self.fate(ticket) != "runs":
+                break
+            await asyncio.sleep(LOOK_SECONDS)  # DBOS is about to write that it is over, and would miss the record
 
         def forget() -> None:
-            DBOS.cancel_workflow(job_id)
-            DBOS.delete_workflow(job_id)
+            DBOS.cancel_workflow(ticket)
+            DBOS.delete_workflow(ticket)
 
         await asyncio.to_thread(forget)
 

@@ -16,7 +16,8 @@ import functools
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ import structlog
 
 from service.engine import Engine
 from service.errors import (
-    GivenUp,
     KeyReused,
     NoSuchJob,
     NotFinished,
@@ -42,12 +42,17 @@ from service.jobs.spool import Entry, Spool
 from service.jobs.work import task_of
 from service.settings import Settings, environment_name
 from service.telemetry import Instruments, log_defect
+from service.wholly import whole
 
 SWEEP_SECONDS = 30.0
 HEARTBEAT_SECONDS = 15.0
 """Between two signs of life to who listens: proxies close what is silent for a minute."""
 
 BUSY_RETRY_SECONDS = 10
+
+UNPACKERS = 2
+UNPACKED = 3
+"""Bytes on the disk for each of an upload: itself, and what it unpacks to, which for CT is about twice as much."""
 
 
 class Jobs:
@@ -69,7 +74,10 @@ class Jobs:
         self._instruments = instruments
         self._live: dict[str, Live] = {}
         self._accepting = 0
+        self._promised = 0
         self._committing = asyncio.Lock()
+        # few, since each is as much work as a core can do; the others wait their turn
+        self._unpacking = ThreadPoolExecutor(UNPACKERS, thread_name_prefix="unpack")
         self._spool = Spool(spool)
         self._runner = Runner(self._live, engine, instruments)
         self._durable = Durable(self._spool.folder / "jobs.sqlite", at_once=settings.jobs_at_once, run=self._runner.run)
@@ -81,25 +89,26 @@ class Jobs:
         for live in await asyncio.to_thread(_read_all, self._spool):
             self._live[live.job.id] = live
         await self._durable.start()
-        for live in self._live.values():
+        for live in list(self._live.values()):
             if live.outcome is None:
                 await self._take_up(live)
 
     async def _take_up(self, live: Live) -> None:
-        """A job that has not ended: the durable engine knows of it, or is told, or gave it up."""
-        fate = await self._durable.fate(live.job.id)
-        if live.work is not None or live.outcome is not None:
-            return
-        if fate == "over":  # and nothing was written down: the disk refused it
-            await self._durable.forget(live.job.id)
-        if fate in ("over", "unknown"):
-            await self._durable.enqueue(live.job.id)
-        elif fate == "given up":
-            error = GivenUp("the server ended again and again while it restored this series; it is not tried once more")
-            await self._runner.end(live, self._runner.failed(error))
+        """A job that has not ended: the durable engine knows of it, or is told."""
+        ticket = live.job.ticket
+        fate = await self._durable.fate(ticket)
+        if fate == "over" and self._idle(live):  # and nothing was written down: the disk refused it
+            await self._durable.forget(ticket)
+        if fate in ("over", "unknown") and self._idle(live):
+            await self._durable.enqueue(ticket)
+
+    def _idle(self, live: Live) -> bool:
+        """Whether a job has still to be done, and nobody does it."""
+        there = self._live.get(live.job.id) is live and not live.removed
+        return there and live.work is None and live.outcome is None
 
     async def sweep(self) -> None:
-        """Removes what has expired, and ends what was given up; a task that never ends."""
+        """Removes what has expired, and takes up what was left; a task that never ends."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             oldest = self._engine.clock() - timedelta(seconds=self._settings.job_retention)
@@ -108,47 +117,76 @@ class Jobs:
                     if live.outcome is None:
                         await self._take_up(live)
                     elif live.outcome.finished < oldest:
-                        await self._remove(live)
+                        await self.remove(live)
                 except Exception as error:  # noqa: BLE001 - were this the end, nothing would expire any more
                     log_defect(error)
+            async with self._committing:
+                await asyncio.to_thread(self._spool.expire_unknown, set(self._live), oldest.timestamp())
 
     async def stop(self) -> None:
-        """Stops what runs; the next process goes on with it."""
+        """Stops what runs, to its last thread; the next process goes on with it."""
         await self._durable.stop()
+        running = [live.work for live in self._live.values() if live.work is not None]
+        await asyncio.gather(*running, return_exceptions=True)
+        self._unpacking.shutdown(wait=False, cancel_futures=True)
         self._spool.close()
 
     # accepting
 
-    @contextlib.contextmanager
-    def place(self) -> Iterator[Entry]:
+    @contextlib.asynccontextmanager
+    async def place(self, *, upload_bytes: int, repeats: bool) -> AsyncIterator[Entry]:
         """A folder for an upload, which `accept` makes a job of.
+
+        Args:
+            upload_bytes: how large the upload says it is.
+            repeats: whether its Idempotency-Key is one of a job that is there: then nothing is asked of it.
 
         Raises:
             TooBusy: `max_jobs` wait, run or come in.
-            SpoolFull: the disk would have less than `spool_reserve` left.
+            SpoolFull: the disk would have less than `spool_reserve` left, or refused something.
         """
-        if self._open() + self._accepting >= self._settings.max_jobs:
+        if not repeats and self._open() + self._accepting >= self._settings.max_jobs:
             self._instruments.shed.labels("jobs").inc()
             raise TooBusy(
                 f"{self._open()} jobs wait or run, and no more may ({environment_name('max_jobs')}); try again later",
                 retry_after=BUSY_RETRY_SECONDS,
             )
-        self._check_disk()
+        promised = 0 if repeats else UNPACKED * min(upload_bytes, self._settings.max_job_bytes)
+        if not repeats:
+            self._check_disk(promised)
         self._accepting += 1
+        self._promised += promised
+        entry = None
         try:
-            with self._spool.incoming() as entry:
-                yield entry
+            entry = await asyncio.to_thread(self._spool.incoming)
+            yield entry
+        except TimeoutError:
+            raise  # it is an OSError, too
+        except OSError as error:
+            raise SpoolFull(
+                f"the spool could not be written to: {error.strerror}", retry_after=FULL_RETRY_SECONDS
+            ) from None
         finally:
             self._accepting -= 1
+            self._promised -= promised
+            if entry is not None:
+                await whole(asyncio.to_thread(self._spool.discard, entry))
 
-    def _check_disk(self) -> None:
-        if self._spool.free_bytes() < self._settings.spool_reserve:
+    def _check_disk(self, needed: int) -> None:
+        """Raises SpoolFull when there is no room for so many bytes beside what was promised to others."""
+        others = sum(_still_needed(live) for live in self._live.values() if live.outcome is None)
+        if self._spool.free_bytes() - self._promised - others - needed < self._settings.spool_reserve:
             self._instruments.shed.labels("disk").inc()
             raise SpoolFull(
-                f"the disk of the spool has less than {self._settings.spool_reserve} bytes left"
-                f" ({environment_name('spool_reserve')}); fetch and delete finished jobs, or try again later",
+                "the disk of the spool has no room for another job beside those that were accepted, and the"
+                f" {self._settings.spool_reserve} bytes that are to stay free ({environment_name('spool_reserve')});"
+                " fetch and delete finished jobs, or try again later",
                 retry_after=FULL_RETRY_SECONDS,
             )
+
+    def has(self, owner: str, key: str | None) -> bool:
+        """Whether a client's Idempotency-Key is one of a job that is there."""
+        return key is not None and job_id_of(owner, key) in self._live
 
     def repeated(self, owner: str, key: str | None, request_sha256: str) -> Live | None:
         """The job that the same request made before; None when it is new.
@@ -168,7 +206,7 @@ class Jobs:
 
     async def accept(
         self, entry: Entry, *, model: str | None, strength: float, owner: str, key: str | None, request_sha256: str
-    ) -> Live:
+    ) -> tuple[Live, bool]:
         """Makes a job of an upload. When this returns, the job is on the disk and will be done.
 
         Args:
@@ -179,28 +217,36 @@ class Jobs:
             key: its Idempotency-Key, or None.
             request_sha256: of all that was asked.
 
+        Returns:
+            The job, and whether the same request had made it before.
+
         Raises:
             ImagingError, ModelStoreError, ServiceError: the series cannot be restored as asked.
-            SpoolFull: there is no room for it.
+            OSError: the disk refuses it.
         """
-        self._check_disk()
+        live = self.repeated(owner, key, request_sha256)
+        if live is not None:
+            return live, True
         engine, settings = self._engine, self._settings
         unpacked = await self._unpack(entry)
-        self._check_disk()
+        self._check_disk(2 * unpacked.result_bytes)
         task, standing = task_of(b"", model, strength), engine.meanings.standing()
         deadline = time.monotonic() + settings.request_timeout
-        prepared = await engine.codecs.run(
-            deadline,
-            functools.partial(settle, store=engine.store, settings=settings, standing=standing),
-            entry,
-            unpacked.instances,
-            task,
+        prepared = await whole(
+            engine.codecs.run(
+                deadline,
+                functools.partial(settle, store=engine.store, settings=settings, standing=standing),
+                entry,
+                unpacked.instances,
+                task,
+            )
         )
         prepared = await engine.settled(task, prepared, deadline=deadline)
         async with engine.versions.lease(prepared.version, deadline=deadline) as restorer:
             precision = restorer.precision
         job = Job(
             id=uuid.uuid4().hex if key is None else job_id_of(owner, key),
+            ticket=uuid.uuid4().hex,
             owner=owner,
             created=engine.clock(),
             model=prepared.version.ref,
@@ -209,40 +255,38 @@ class Jobs:
             chosen=prepared.chosen,
             strength=strength,
             instances=unpacked.instances,
+            result_bytes=unpacked.result_bytes,
             left_out=unpacked.left_out,
             request_sha256=request_sha256,
         )
-        return await asyncio.shield(self._commit(entry, job, key))
+        return await whole(self._commit(entry, job, key))
 
     async def _unpack(self, entry: Entry) -> Unpacked:
-        """On a thread of its own, which has ended when this has, whatever happens."""
+        """On one of a few threads, which has ended with it when this has, whatever happens."""
         left = threading.Event()
-        work = asyncio.ensure_future(asyncio.to_thread(unpack, entry, self._settings, wanted=lambda: not left.is_set()))
+        work = functools.partial(unpack, entry, self._settings, wanted=lambda: not left.is_set())
+        waiting = asyncio.get_running_loop().run_in_executor(self._unpacking, work)
         try:
-            return await asyncio.shield(work)
+            return await asyncio.shield(waiting)
         except asyncio.CancelledError:
             left.set()
-            await asyncio.gather(work, return_exceptions=True)
+            await whole(asyncio.wait({waiting}))
             raise
-        except OSError as error:
-            raise SpoolFull(
-                f"the series could not be written to the spool: {error.strerror}", retry_after=FULL_RETRY_SECONDS
-            ) from None
 
-    async def _commit(self, entry: Entry, job: Job, key: str | None) -> Live:
-        """Not to be stopped half way, and one at a time: a job on the disk is one in memory."""
+    async def _commit(self, entry: Entry, job: Job, key: str | None) -> tuple[Live, bool]:
+        """One at a time: a job on the disk is one in memory."""
         async with self._committing:
             live = self.repeated(job.owner, key, job.request_sha256)  # the same request may have come twice at once
             if live is not None:
-                return live
+                return live, True
             place = await asyncio.to_thread(self._spool.commit, entry, job)
             live = self._live[job.id] = Live(job, place)
         try:
-            await self._durable.enqueue(job.id)
+            await self._durable.enqueue(job.ticket)
         except Exception as error:  # noqa: BLE001 - it is on the disk, and accepted: the sweep enqueues it
             log_defect(error)
         structlog.get_logger("clearslice").info("job_accepted", job=job.id, model=job.model, instances=job.instances)
-        return live
+        return live, False
 
     # asking
 
@@ -303,36 +347,55 @@ class Jobs:
         return live.entry.result
 
     async def remove(self, live: Live) -> None:
-        """Stops a job if need be, and removes all that is kept of it."""
-        await asyncio.shield(self._remove(live))
+        """Stops a job if need be, and removes all that is kept of it.
+
+        Raises:
+            SpoolFull: the disk refuses it; the job is as it was, and may be removed later.
+        """
+        await whole(self._remove(live))
 
     async def _remove(self, live: Live) -> None:
         if live.removed:
             return
         live.removed = True
-        if live.work is not None:
-            live.work.cancel()
-            await asyncio.gather(live.work, return_exceptions=True)
-        await self._durable.forget(live.job.id)
-        await asyncio.to_thread(self._spool.remove, live.entry)
+        try:
+            if live.work is not None:
+                live.work.cancel()
+                await asyncio.gather(live.work, return_exceptions=True)
+            await asyncio.to_thread(self._spool.remove, live.entry)
+        except OSError as error:
+            live.removed = False
+            raise SpoolFull(f"the job could not be removed: {error.strerror}", retry_after=FULL_RETRY_SECONDS) from None
         self._live.pop(live.job.id, None)
         live.tell()
         structlog.get_logger("clearslice").info("job_removed", job=live.job.id)
+        try:
+            await self._durable.forget(live.job.ticket)
+        except Exception as error:  # noqa: BLE001 - a ticket without a job runs nothing
+            log_defect(error)
 
     def _open(self) -> int:
         """How many jobs wait or run."""
         return sum(live.outcome is None for live in self._live.values())
 
 
+def _still_needed(live: Live) -> int:
+    """Bytes that an open job will yet write: its derived instances, and the archive of them."""
+    job = live.job
+    return int(job.result_bytes * (2 - live.done / job.instances))
+
+
 def _read_all(spool: Spool) -> list[Live]:
+    """All jobs that can be read; the folder of one that cannot expires like theirs."""
     found = []
     for entry in spool.entries():
         try:
-            job, outcome = entry.job(), entry.outcome()
+            job = entry.job()
         except (OSError, ValueError) as error:
             structlog.get_logger("clearslice").error("job_unreadable", job=entry.id, type=type(error).__name__)
             continue
+        outcome = entry.outcome()
         if outcome is not None:
             entry.tidy()
-        found.append(Live(job, entry, outcome, done=0 if outcome else len(entry.finished())))
+        found.append(Live(job, entry, outcome, done=0 if outcome else entry.count_derived()))
     return found

@@ -23,7 +23,8 @@ class Job(_Record):
 
     Attributes:
         id: 32 hexadecimal digits.
-        owner: name of the API key that it came with; empty without keys.
+        ticket: under which the durable engine knows it; another one for each job, also of one id.
+        owner: name of the API key that it came with, or of a token's subject; empty without.
         created: when it was accepted; also SeriesDate and SeriesTime of the derived series.
         model: ref of the version, as in `ct-l2@3`.
         weights_sha256: of the version.
@@ -31,11 +32,13 @@ class Job(_Record):
         chosen: why `auto` chose the version; empty where the client did.
         strength: 0 to 1.
         instances: how many DICOM instances.
+        result_bytes: about how large the result will be.
         left_out: kind of file -> how many were not part of the series.
         request_sha256: of what was asked, upload included: a repeated request is recognised by it.
     """
 
     id: str
+    ticket: str
     owner: str
     created: AwareDatetime
     model: str
@@ -44,6 +47,7 @@ class Job(_Record):
     chosen: str
     strength: float
     instances: int
+    result_bytes: int
     left_out: dict[str, int]
     request_sha256: str
 
@@ -56,12 +60,14 @@ class Slice(_Record):
         clipped: pixels beyond what DICOM can hold.
         warnings: what the guard found.
         crc32: of the file of its derived instance.
+        source: SOPInstanceUID of the source instance.
     """
 
     reencoded: bool
     clipped: int
     warnings: tuple[str, ...]
     crc32: int
+    source: str
 
 
 class Outcome(_Record):

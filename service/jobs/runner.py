@@ -1,6 +1,6 @@
 """Running one job after the other: tried again where something temporary stopped it, ended in any case.
 
-id --(known? not ended?)--> SeriesWork --> Outcome: done
+ticket --(known? not ended?)--> SeriesWork --> Outcome: done
                               |  NotReady, OutOfDeviceMemory, OSError: again, a little later
                               +--> any other error --> Outcome: failed, with a problem document
 """
@@ -16,14 +16,18 @@ from imaging.errors import ImagingError
 from model_store.errors import ModelStoreError, OutOfDeviceMemory
 from service.api.problems import document_of, internal_document, kind_of
 from service.engine import Engine
-from service.errors import NotReady, ServiceError, SpoolFull
+from service.errors import GivenUp, NotReady, ServiceError, SpoolFull
 from service.jobs.live import Live
 from service.jobs.record import Outcome
 from service.jobs.work import SeriesWork
 from service.telemetry import Instruments, log_defect
+from service.wholly import whole
 
 RETRY_SECONDS = (2.0, 10.0, 60.0, 300.0)
 """Before a job that something temporary stopped is tried again; after the last it has failed."""
+
+MAX_ATTEMPTS = 5
+"""Of a job that ends the process each time: it must not do so for ever, nor take its neighbours along."""
 
 FULL_RETRY_SECONDS = 60
 """After which a job may have ended or expired, and there is room on the disk."""
@@ -43,25 +47,36 @@ class Runner:
         self._engine = engine
         self._instruments = instruments
 
-    async def run(self, job_id: str) -> None:
+    async def run(self, ticket: str) -> None:
         """What the durable engine calls; it raises nothing, and ends early only when the process does."""
-        live = self._live.get(job_id)
-        if live is None or live.outcome is not None or live.removed:
+        live = next((each for each in self._live.values() if each.job.ticket == ticket), None)
+        if live is None or live.outcome is not None or live.removed or live.work is not None:
             return
-        live.work = asyncio.current_task()
+        live.work = own = asyncio.current_task()
         live.tell()
-        job = live.job
         try:
-            with self._engine.traces.job(job.id, job.model, job.instances):
-                outcome = await self._outcome_of(live)
-            await self.end(live, outcome)
+            await self._run(live)
         except asyncio.CancelledError:
             if not live.removed:
+                await whole(asyncio.to_thread(live.entry.take_back))
                 raise
         except Exception as error:  # noqa: BLE001 - the disk refused even the outcome: the sweep tries again
             log_defect(error)
         finally:
-            live.work = None
+            if live.work is own:
+                live.work = None
+
+    async def _run(self, live: Live) -> None:
+        job = live.job
+        if await whole(asyncio.to_thread(live.entry.attempt)) > MAX_ATTEMPTS:
+            error = GivenUp(
+                f"the server ended {MAX_ATTEMPTS} times while it restored this series; it is not tried once more"
+            )
+            await self.end(live, self.failed(error))
+            return
+        with self._engine.traces.job(job.id, job.model, job.instances):
+            outcome = await self._outcome_of(live)
+        await self.end(live, outcome)
 
     async def _outcome_of(self, live: Live) -> Outcome:
         def progress(done: int) -> None:
@@ -83,6 +98,8 @@ class Runner:
             except Exception as error:  # noqa: BLE001 - a defect fails its job, and no other
                 log_defect(error)
                 return self.failed(error)
+            finally:
+                live.job = work.job
         raise AssertionError("the last pause ends it")
 
     def failed(self, error: Exception) -> Outcome:
@@ -93,7 +110,7 @@ class Runner:
         return Outcome(state="failed", finished=self._engine.clock(), problem=problem)
 
     async def end(self, live: Live, outcome: Outcome) -> None:
-        await asyncio.shield(asyncio.to_thread(live.entry.end, outcome))
+        await whole(asyncio.to_thread(live.entry.end, outcome))
         live.outcome = outcome
         live.tell()
         self._instruments.jobs.labels(outcome.state).inc()

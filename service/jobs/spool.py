@@ -18,7 +18,7 @@ import os
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,10 +61,16 @@ class Entry:
         """Its derived instance."""
         return self.folder / "derived" / f"{number:05d}.dcm"
 
+    def count_derived(self) -> int:
+        """About how many instances are derived, without looking whether they are whole."""
+        folder = self.folder / "derived"
+        return sum(1 for _ in folder.glob("*.json")) if folder.is_dir() else 0
+
     def finished(self) -> dict[int, Slice]:
         """Number -> what is to be said of it, of the instances that are derived and whole, ascending."""
         folder = self.folder / "derived"
-        found = {int(path.stem): self._facts(path) for path in sorted(folder.glob("*.json"))} if folder.is_dir() else {}
+        paths = [path for path in sorted(folder.glob("*.json")) if path.stem.isdecimal()] if folder.is_dir() else []
+        found = {int(path.stem): self._facts(path) for path in paths}
         return {number: facts for number, facts in found.items() if facts is not None}
 
     def write_derived(self, number: int, data: bytes, facts: Slice) -> None:
@@ -87,15 +93,29 @@ class Entry:
 
     def forget_derived(self) -> None:
         """As if nothing had been derived yet."""
-        shutil.rmtree(self.folder / "derived", ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.folder / "derived")
+
+    def attempt(self) -> int:
+        """Counts one more run of the job, and says how many there were that did not end in order."""
+        place = self.folder / "attempts"
+        before = int(place.read_text()) if place.is_file() else 0
+        write_file(place, str(before + 1).encode(), replace=True)
+        return before + 1
+
+    def take_back(self) -> None:
+        """The last run was stopped in order."""
+        with contextlib.suppress(OSError, ValueError):
+            place = self.folder / "attempts"
+            write_file(place, str(max(0, int(place.read_text()) - 1)).encode(), replace=True)
 
     def job(self) -> Job:
         """What was accepted."""
         return Job.model_validate_json((self.folder / "job.json").read_bytes())
 
     def outcome(self) -> Outcome | None:
-        """How it ended; None as long as it has not."""
-        with contextlib.suppress(FileNotFoundError):
+        """How it ended; None as long as it has not, or where that cannot be read: then it is done again."""
+        with contextlib.suppress(OSError, ValueError):
             return Outcome.model_validate_json((self.folder / "outcome.json").read_bytes())
         return None
 
@@ -162,15 +182,15 @@ class Spool:
         """Of a job, whether it is there or not."""
         return Entry(self._jobs / job_id)
 
-    @contextlib.contextmanager
-    def incoming(self) -> Iterator[Entry]:
-        """A folder for something that may become a job; removed at the end unless `commit` took it."""
+    def incoming(self) -> Entry:
+        """A new folder for something that may become a job; `discard` or `commit` takes it."""
         entry = Entry(self._incoming / uuid.uuid4().hex)
         entry.folder.mkdir(mode=_OWNER_ONLY)
-        try:
-            yield entry
-        finally:
-            shutil.rmtree(entry.folder, ignore_errors=True)
+        return entry
+
+    def discard(self, entry: Entry) -> None:
+        """Removes what came in, unless it has become a job."""
+        shutil.rmtree(entry.folder, ignore_errors=True)
 
     def commit(self, entry: Entry, job: Job) -> Entry:
         """Makes a job of what came in: from now on it survives whatever happens."""
@@ -185,4 +205,11 @@ class Spool:
         aside = self._incoming / uuid.uuid4().hex
         with contextlib.suppress(FileNotFoundError):
             entry.folder.rename(aside)
+            flush_folder(self._jobs)
             shutil.rmtree(aside, ignore_errors=True)
+
+    def expire_unknown(self, known: Collection[str], before: float) -> None:
+        """Removes folders that are no known job and were not changed since a moment, in seconds of the epoch."""
+        for entry in self.entries():
+            if entry.id not in known and entry.folder.stat().st_mtime < before:
+                self.remove(entry)

@@ -19,18 +19,20 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 
+from imaging.dicom_attributes import text
 from imaging.errors import ImagingError
 from model_store.errors import ModelStoreError, StoreConflict
 from model_store.restorer import Restorer
 from model_store.store import ModelVersion
 from service.codecs import NO_DEADLINE
 from service.engine import Engine
-from service.errors import ServiceError
+from service.errors import NotReady, ServiceError
 from service.files import flush_folder
 from service.jobs.record import Job, Outcome, Slice
 from service.jobs.spool import Entry
 from service.pipeline import SeriesContext
 from service.task import Task, prepare
+from service.wholly import whole
 
 REPORT = "report.json"
 """In the archive, beside the derived instances."""
@@ -41,14 +43,14 @@ class SeriesWork:
 
     Args:
         entry: of the job.
-        job: what was accepted.
+        job: what was accepted; afterwards with the precision that it was computed in.
         engine: restores.
         progress: told how many instances are finished, whenever that changes.
     """
 
     def __init__(self, entry: Entry, job: Job, *, engine: Engine, progress: Callable[[int], object]) -> None:
+        self.job = job
         self._entry = entry
-        self._job = job
         self._engine = engine
         self._progress = progress
         self._facts: dict[int, Slice] = {}
@@ -60,25 +62,24 @@ class SeriesWork:
             ImagingError, ServiceError, ModelStoreError: of an instance, with its number; the job cannot be done.
             NotReady, OutOfDeviceMemory, OSError: something is missing that may be there later.
         """
-        version = await self._engine.codecs.run(NO_DEADLINE, self._engine.store.resolve, self._job.model)
-        if version.weights_sha256 != self._job.weights_sha256:
-            raise StoreConflict(f"{self._job.model} is not the version any more that the job was accepted for")
+        version = await self._engine.codecs.run(NO_DEADLINE, self._engine.store.resolve, self.job.model)
+        if version.weights_sha256 != self.job.weights_sha256:
+            raise StoreConflict(f"{self.job.model} is not the version any more that the job was accepted for")
         # leased from the first instance to the last, so that all are computed alike
         async with self._engine.versions.lease(version, deadline=NO_DEADLINE) as restorer:
-            await asyncio.to_thread(self._keep_precision, restorer)
+            await whole(asyncio.to_thread(self._keep_precision, restorer))
             await self._derive_all(version)
-            precision = restorer.precision
-        return await asyncio.to_thread(self._pack, precision)
+        return await whole(asyncio.to_thread(self._pack))
 
     def _keep_precision(self, restorer: Restorer) -> None:
         """Begins again where an earlier run, before a restart, computed otherwise: a series is all of one kind."""
-        if restorer.precision != self._job.precision:
+        if restorer.precision != self.job.precision:
             self._entry.forget_derived()
-            self._job = self._job.model_copy(update={"precision": restorer.precision})
-            self._entry.write_job(self._job)
+            self.job = self.job.model_copy(update={"precision": restorer.precision})
+            self._entry.write_job(self.job)
 
     async def _derive_all(self, version: ModelVersion) -> None:
-        everything = range(1, self._job.instances + 1)
+        everything = range(1, self.job.instances + 1)
         self._facts = await asyncio.to_thread(self._entry.finished)
         self._progress(len(self._facts))
         await self._derive(sorted(set(everything) - set(self._facts)), version)
@@ -108,41 +109,48 @@ class SeriesWork:
         begin, engine = time.monotonic(), self._engine
         try:
             data = await asyncio.to_thread(self._entry.source(number).read_bytes)
-            task = task_of(data, version.ref, self._job.strength)
+            task = task_of(data, version.ref, self.job.strength)
             read = functools.partial(prepare, task, engine.store, engine.settings, {}, canaries=False)
             prepared = await engine.codecs.run(NO_DEADLINE, read)
-            series = SeriesContext(now=engine.clock(), begun=self._job.created, as_hounsfield=as_hounsfield)
+            source = prepared.frames.first.dataset
+            assert source is not None  # noqa: S101 - what was accepted is DICOM
+            series = SeriesContext(now=engine.clock(), begun=self.job.created, as_hounsfield=as_hounsfield)
             answer = await engine.run(task, prepared, begin, series=series, deadline=NO_DEADLINE, admitted=True)
         except (ImagingError, ServiceError, ModelStoreError) as error:
-            error.args = (f"instance {number} of {self._job.instances}: {error}", *error.args[1:])
+            error.args = (f"instance {number} of {self.job.instances}: {error}", *error.args[1:])
             raise
+        if answer.precision != self.job.precision:
+            raise NotReady("the model was loaded anew meanwhile, and computes otherwise now", retry_after=1)
         made = answer.encoded
         facts = Slice(
             reencoded=as_hounsfield or made.reencoded,
             clipped=made.clipped,
             warnings=answer.warnings,
             crc32=zlib.crc32(made.data),
+            source=text(source, "SOPInstanceUID"),
         )
-        await asyncio.to_thread(self._entry.write_derived, number, made.data, facts)
+        await whole(asyncio.to_thread(self._entry.write_derived, number, made.data, facts))
         self._facts[number] = facts
 
-    def _pack(self, precision: str) -> Outcome:
-        job, entry = self._job, self._entry
+    def _pack(self) -> Outcome:
+        job, entry = self.job, self._entry
         facts = dict(sorted(self._facts.items()))
         outcome = Outcome(
             state="done",
             finished=self._engine.clock(),
-            precision=precision,
+            precision=job.precision,
             reencoded=any(each.reencoded for each in facts.values()),
             clipped=sum(each.clipped for each in facts.values()),
             warned=sum(bool(each.warnings) for each in facts.values()),
         )
         report = {
             **described(job),
-            "precision": precision,
             "reencoded": outcome.reencoded,
             "files": [
-                {"file": entry.derived(number).name, **each.model_dump(mode="json", include={"clipped", "warnings"})}
+                {
+                    "file": entry.derived(number).name,
+                    **each.model_dump(mode="json", include={"source", "clipped", "warnings"}),
+                }
                 for number, each in facts.items()
             ],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import stat
 import struct
@@ -108,7 +109,58 @@ def huge_header(_):
     return info.tobuf(tarfile.GNU_FORMAT) + b"\0" * 1024
 
 
+def tar_header(name, kind=tarfile.REGTYPE, size=0, data=b"", pax=None):
+    """One entry; `pax` headers before it."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    padded = data + b"\0" * (-len(data) % 512)
+    if pax is None:
+        return info.tobuf(tarfile.GNU_FORMAT) + padded
+    info.pax_headers = pax
+    return info.tobuf(tarfile.PAX_FORMAT) + padded
+
+
+def negative_size(_):
+    """A folder of negative size, which would make room for everything after it."""
+    return tar_header("x", tarfile.DIRTYPE, -(1 << 60)) + tar_header("a", data=b"x", size=1) + b"\0" * 1024
+
+
+def sparse_map(_):
+    """A map of holes that goes on for as long as there is data."""
+    pax = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a", "GNU.sparse.realsize": "1"}
+    lines = b"999999\n" + b"0\n" * 100_000
+    return gzip.compress(tar_header("a", size=len(lines), data=lines, pax=pax) + b"\0" * 1024)
+
+
+def global_headers(_):
+    """Headers for all files, which are kept for as long as the archive is read."""
+    return b"".join(
+        tarfile.TarInfo.create_pax_global_header({f"k{number}": "x" * 1000}) for number in range(100)
+    ) + tar_header("a", size=1, data=b"x")
+
+
+def long_names(_):
+    return tar_header("n" * 100_000, size=1, data=b"x") + b"\0" * 1024
+
+
+def headers_without_end(_):
+    """Empty files, each with an extended header as large as may be."""
+    one = tarfile.TarInfo._create_pax_generic_header({"comment": "x" * 60_000}, tarfile.XHDTYPE, "utf-8")
+    return gzip.compress(b"".join(one + tar_header(str(number)) for number in range(2000)), 1)
+
+
+def headers_of_nothing(_):
+    """Extended headers, one after the other, that no file follows."""
+    return gzip.compress(tarfile.TarInfo._create_pax_generic_header({"comment": "x"}, tarfile.XHDTYPE, "utf-8") * 5000)
+
+
 ARCHIVES = {
+    "tar of negative size": (negative_size, 400, "not-an-image", "negative size"),
+    "tar of holes": (sparse_map, 415, "unsupported-format", "sparse"),
+    "tar of global headers": (global_headers, 415, "unsupported-format", "a header for all of its files"),
+    "tar of long names": (long_names, 400, "not-an-image", "no file and has a size"),
+    "tar of headers": (headers_without_end, 413, "image-too-large", "bytes together"),
+    "tar of headers only": (headers_of_nothing, 400, "not-an-image", "tar file is broken"),
     "empty": (lambda _: b"", 400, "malformed-upload", "empty"),
     "text": (lambda _: b"no archive at all", 400, "not-an-image", "none of the 1 files"),
     "cut off": (lambda kit: kit.zipped(kit.series(2))[:-40], 400, "not-an-image", ""),

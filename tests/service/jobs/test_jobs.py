@@ -48,7 +48,7 @@ async def test_a_series_comes_back_as_one_derived_series(serving, kit):
     assert len({made.SOPInstanceUID for made in derived}) == 5
     report = json.loads(files["report.json"])
     assert report["model"] == "ct-tiny@1"
-    assert report["files"][0] == {"file": "00001.dcm", "clipped": 0, "warnings": []}
+    assert report["files"][0] == {"file": "00001.dcm", "clipped": 0, "warnings": [], "source": "1.2.3.4.1"}
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -154,6 +154,7 @@ async def test_the_same_key_is_the_same_job(serving, kit):
     assert first.json()["id"] == second.json()["id"]
     assert ("idempotency-replayed" in first.headers, second.headers["idempotency-replayed"]) == (False, "true")
     assert len({answer.json()["id"] for answer in both}) == 1
+    assert sum("idempotency-replayed" in answer.headers for answer in both) == 2
     assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
     assert bad.status_code == 422
     assert len(jobs) == 3
