@@ -138,9 +138,8 @@ class WatchedStore(ModelStore):
             return found
         found = read()
         with self._lock:
-            if (
-                known is self._known and not self._writers and self._settled
-            ):  # nothing was changed, or forgotten, while it was read
+            # nothing was changed, or forgotten, while it was read
+            if known is self._known and not self._writers and self._settled:
                 known[what] = found
         return found
 
