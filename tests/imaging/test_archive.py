@@ -1,10 +1,12 @@
-"""Folders and zip files: order, what is left out, and limits."""
+"""Folders, zip and tar files: order, what is left out, and limits."""
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
+import tarfile
 import zipfile
 import zlib
 
@@ -196,3 +198,35 @@ def test_damage_is_an_error_of_ours(tmp_path):
         except (NotAnImage, UnsupportedFormat, TooLarge) as error:
             outcomes.add(type(error).__name__)
     assert "NotAnImage" in outcomes
+
+
+@pytest.mark.parametrize(("mode", "format_"), [("w", tarfile.GNU_FORMAT), ("w:gz", tarfile.PAX_FORMAT)])
+def test_a_tar_file_is_read_once_in_its_own_order(tmp_path, mode, format_):
+    files = {**LEFT_OUT, **FILES, "n" * 300: b"long name", "\xfc/\u65e5": b"other letters"}
+    with tarfile.open(tmp_path / "series.tar", mode, format=format_) as archive:
+        folder = tarfile.TarInfo("deeper")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    found = list(read_members(tmp_path / "series.tar"))
+    assert found == [*FILES.values(), b"long name", b"other letters"]
+
+
+def test_a_tar_file_has_the_limits_of_a_zip_file(tmp_path):
+    with tarfile.open(tmp_path / "series.tar", "w") as archive:
+        for name in ("a", "b"):
+            info = tarfile.TarInfo(name)
+            info.size = 100
+            archive.addfile(info, io.BytesIO(b"x" * 100))
+    for limits, name in (
+        (ArchiveLimits(max_entries=1), "max_entries"),
+        (ArchiveLimits(max_entry_bytes=99), "max_entry_bytes"),
+        (ArchiveLimits(max_total_bytes=199), "max_total_bytes"),
+    ):
+        with pytest.raises(TooLarge) as caught:
+            list(read_members(tmp_path / "series.tar", limits))
+        assert caught.value.limit == name
+    assert len(list(read_members(tmp_path / "series.tar", ArchiveLimits(max_total_bytes=200)))) == 2
