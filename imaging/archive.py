@@ -209,6 +209,11 @@ class _Counted:
         return data
 
 
+def order_of(path: Path) -> str:
+    """In which order files are counted in messages."""
+    return "in the order of the tar file" if path.is_file() and is_tar(path) else "in the order of names"
+
+
 def _read_tar(path: Path, limits: ArchiveLimits) -> Iterator[bytes]:
     with path.open("rb") as plain:
         packed = plain.read(len(_GZIP_SIGNATURE)) == _GZIP_SIGNATURE
@@ -244,7 +249,7 @@ def _tar_members(stream: BinaryIO | gzip.GzipFile, limits: ArchiveLimits) -> Ite
             if member.size < 0:  # also by a header of the pax format
                 raise NotAnImage("the tar file has an entry of negative size; make it again")
             number, total = number + 1, total + member.size
-            _check_sizes(member.size, total, number, limits)
+            _check_sizes(member.size, total, number, limits, "in the order of the tar file")
             file = archive.extractfile(member)
             data = b"" if file is None else file.read()
             if len(data) < member.size:
@@ -283,10 +288,12 @@ def _check_entries(entries: int, limits: ArchiveLimits) -> None:
         )
 
 
-def _check_sizes(size: int, total: int, number: int, limits: ArchiveLimits) -> None:
+def _check_sizes(
+    size: int, total: int, number: int, limits: ArchiveLimits, order: str = "in the order of names"
+) -> None:
     if size > limits.max_entry_bytes:
         raise TooLarge(
-            f"file {number} in the order of names has more than {limits.max_entry_bytes} bytes",
+            f"file {number} {order} has more than {limits.max_entry_bytes} bytes",
             limit="max_entry_bytes",
         )
     if total > limits.max_total_bytes:

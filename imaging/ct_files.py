@@ -1,6 +1,6 @@
 """The CT images among the files of a folder or archive.
 
-    path --archive--> bytes --read_dicom--> data sets --(CT? localizer?)--> number, bytes, data set
+    path --archive--> bytes --read_dicom--> data sets --(CT? localizer?)--> place, bytes, data set
                                                        left out, and counted
 
 Files that are no DICOM or no CT images are left out: a study has reports and localizers beside its slices. A CT image
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydicom.uid import UID, CTImageStorage
 
-from imaging.archive import ArchiveLimits, read_members
+from imaging.archive import ArchiveLimits, order_of, read_members
 from imaging.dicom_attributes import text
 from imaging.dicom_file import SourceInstance, looks_like_dicom, read_dicom
 from imaging.dicom_pixels import is_localizer
@@ -64,8 +64,8 @@ def ct_files(
     *,
     kinds: Collection[UID] = (CTImageStorage,),
     wanted: Callable[[], bool] = lambda: True,
-) -> Iterator[tuple[int, bytes, SourceInstance]]:
-    """Number in the order of names (of a tar file, its own), whole file and data set of each CT image.
+) -> Iterator[tuple[str, bytes, SourceInstance]]:
+    """Place (as in `file 3 in the order of names`), whole file and data set of each CT image.
 
     Args:
         path: a folder, an archive, or one DICOM file.
@@ -75,16 +75,18 @@ def ct_files(
         wanted: asked before each file; when it says no, there are no more.
 
     Raises:
-        ImagingError: see `read_members` and `read_dicom`; of a file, with its number.
+        ImagingError: see `read_members` and `read_dicom`; of a file, with its place.
     """
     file_limits = Limits(max_bytes=limits.max_entry_bytes, max_pixels=MAX_PIXELS)
+    order = order_of(path)
     for number, data in enumerate(read_members(path, limits), start=1):
         if not wanted():
             return
+        place = f"file {number} {order}"
         if not looks_like_dicom(data):
             left_out.strangers += 1
             continue
-        with numbered(number):
+        with located(place):
             dataset = read_dicom(data, limits=file_limits)
             if text(dataset, "SOPClassUID") not in kinds:
                 left_out.others += 1
@@ -93,15 +95,15 @@ def ct_files(
                 uid = text(dataset, "SeriesInstanceUID")
                 left_out.localizers[uid] = left_out.localizers.get(uid, 0) + 1
                 continue
-        yield number, data, dataset
+        yield place, data, dataset
 
 
 @contextlib.contextmanager
-def numbered(number: int, *kinds: type[Exception]) -> Iterator[None]:
+def located(place: str, *kinds: type[Exception]) -> Iterator[None]:
     """Says of an error in which file it is; of an ImagingError, and of further kinds."""
     expected: tuple[type[Exception], ...] = (ImagingError, *kinds)
     try:
         yield
     except expected as error:
-        error.args = (f"file {number} in the order of names: {error}", *error.args[1:])
+        error.args = (f"{place}: {error}", *error.args[1:])
         raise

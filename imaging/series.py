@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.archive import DEFAULT_LIMITS, ArchiveLimits
-from imaging.ct_files import MAX_PIXELS, LeftOut, ct_files, numbered
+from imaging.ct_files import MAX_PIXELS, LeftOut, ct_files, located
 from imaging.ct_slice import CtSlice, slice_from_dataset
 from imaging.errors import UnsuitableImage
 
@@ -98,8 +98,8 @@ def read_series(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[CtSe
     """
     groups: dict[str, list[CtSlice]] = {}
     left_out = LeftOut()
-    for number, _, dataset in ct_files(path, limits, left_out):
-        with numbered(number):
+    for place, _, dataset in ct_files(path, limits, left_out):
+        with located(place):
             found = slice_from_dataset(dataset, max_pixels=MAX_PIXELS)
         groups.setdefault(found.series_uid, []).append(found)
     for kind, count in left_out.counts().items():

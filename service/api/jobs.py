@@ -1,6 +1,6 @@
 """/v1/jobs: a whole series in, a whole series out.
 
-multipart form --place--> spool --accept--> 202, Location --> events (SSE), or asking again --> result: zip --> delete
+multipart form --a place--> spool --accept--> 202, Location --> events (SSE), or asking again --> result: zip --> delete
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ async def create(request: Request) -> Response:
     """
     engine, jobs, owner = engine_of(request), _jobs(request), _owner(request)
     with engine.admit():
-        pass  # ready, that is; no place is held, since an upload may take minutes, and `Jobs.place` bounds their number
+        pass  # ready, that is; an upload may take minutes, so no place is held, and `Places.take` bounds their number
     key = parse_idempotency_key(request.headers.get(KEY_HEADER))
     settings = engine.settings
     limits = FormLimits(
@@ -91,7 +91,7 @@ async def create(request: Request) -> Response:
         files=FILES,
         texts=TEXTS,
     )
-    async with jobs.place(upload_bytes=declared_bytes(request, limits), repeats=jobs.has(owner, key)) as entry:
+    async with jobs.places.take(upload_bytes=declared_bytes(request, limits), repeats=jobs.has(owner, key)) as entry:
         with entry.upload.open("xb") as file:
             sink = FileSink(file)
             form = await read_form(request, limits, {"series": sink})

@@ -17,7 +17,7 @@ from pydicom.uid import CTImageStorage
 
 from imaging import formats
 from imaging.archive import ArchiveLimits
-from imaging.ct_files import LeftOut, ct_files, numbered
+from imaging.ct_files import LeftOut, ct_files, located
 from imaging.dicom_attributes import integer, text
 from imaging.dicom_pixels import MULTI_FRAME_CT
 from imaging.errors import UnsuitableImage
@@ -58,7 +58,7 @@ def unpack(entry: Entry, settings: Settings, *, wanted: Callable[[], bool] = lam
         wanted: asked now and then; when it says no, the work is given up.
 
     Raises:
-        ImagingError, DerivationRefused: of a file, with its number in the order of names.
+        ImagingError, DerivationRefused: of a file, with its place in the archive.
         UnsuitableImage: no CT image; more than one patient, study or series; an instance twice.
         OSError: the disk is full.
     """
@@ -69,9 +69,9 @@ def unpack(entry: Entry, settings: Settings, *, wanted: Callable[[], bool] = lam
     left_out, one, seen = LeftOut(), dict[str, str](), set[str]()
     entry.source(1).parent.mkdir(mode=0o700)
     decoded = 0
-    for number, data, dataset in ct_files(entry.upload, limits, left_out, kinds=KINDS, wanted=wanted):
+    for place, data, dataset in ct_files(entry.upload, limits, left_out, kinds=KINDS, wanted=wanted):
         decoded += _result_bytes(dataset)
-        with numbered(number, ServiceError):
+        with located(place, ServiceError):
             _check(dataset, one, seen, settings)
         with entry.source(len(seen)).open("xb") as file:
             file.write(data)

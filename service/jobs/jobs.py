@@ -1,6 +1,6 @@
 """Jobs: a whole series in, a whole series out, however long it takes and whatever happens meanwhile.
 
-    upload --place--> incoming/ --unpack, settle--> jobs/<id>/ --durable--> SeriesWork --> outcome --> expires
+    upload --places--> incoming/ --unpack, settle--> jobs/<id>/ --durable--> SeriesWork --> outcome --> expires
              TooBusy SpoolFull   4xx               202            |            |
                                                         after a restart     temporary? again, a little later
                                                                             else: failed, with a problem document
@@ -31,16 +31,16 @@ from service.errors import (
     NotFinished,
     NotReady,
     SpoolFull,
-    TooBusy,
 )
 from service.jobs.accept import Unpacked, settle, unpack
 from service.jobs.durable import Durable
 from service.jobs.live import Live, describe, job_id_of
+from service.jobs.places import Places
 from service.jobs.record import Job
 from service.jobs.runner import FULL_RETRY_SECONDS, Runner
 from service.jobs.spool import Entry, Spool
 from service.jobs.work import task_of
-from service.settings import Settings, environment_name
+from service.settings import Settings
 from service.telemetry import Instruments, log_defect
 from service.wholly import whole
 
@@ -48,11 +48,7 @@ SWEEP_SECONDS = 30.0
 HEARTBEAT_SECONDS = 15.0
 """Between two signs of life to who listens: proxies close what is silent for a minute."""
 
-BUSY_RETRY_SECONDS = 10
-
 UNPACKERS = 2
-UNPACKED = 3
-"""Bytes on the disk for each of an upload: itself, and what it unpacks to, which for CT is about twice as much."""
 
 
 class Jobs:
@@ -73,16 +69,15 @@ class Jobs:
         self._engine = engine
         self._instruments = instruments
         self._live: dict[str, Live] = {}
-        self._accepting = 0
-        self._promised = 0
         self._committing = asyncio.Lock()
         # few, since each is as much work as a core can do; the others wait their turn
         self._unpacking = ThreadPoolExecutor(UNPACKERS, thread_name_prefix="unpack")
         self._spool = Spool(spool)
+        self.places = Places(self._spool, self._live, settings, instruments)
         self._runner = Runner(self._live, engine, instruments)
         self._durable = Durable(self._spool.folder / "jobs.sqlite", at_once=settings.jobs_at_once, run=self._runner.run)
         instruments.spool_free_bytes.set_function(self._spool.free_bytes)
-        instruments.jobs_open.set_function(self._open)
+        instruments.jobs_open.set_function(self.places.open)
 
     async def start(self) -> None:
         """Takes up the jobs that the spool holds."""
@@ -133,57 +128,6 @@ class Jobs:
 
     # accepting
 
-    @contextlib.asynccontextmanager
-    async def place(self, *, upload_bytes: int, repeats: bool) -> AsyncIterator[Entry]:
-        """A folder for an upload, which `accept` makes a job of.
-
-        Args:
-            upload_bytes: how large the upload says it is.
-            repeats: whether its Idempotency-Key is one of a job that is there: then nothing is asked of it.
-
-        Raises:
-            TooBusy: `max_jobs` wait, run or come in.
-            SpoolFull: the disk would have less than `spool_reserve` left, or refused something.
-        """
-        if not repeats and self._open() + self._accepting >= self._settings.max_jobs:
-            self._instruments.shed.labels("jobs").inc()
-            raise TooBusy(
-                f"{self._open()} jobs wait or run, and no more may ({environment_name('max_jobs')}); try again later",
-                retry_after=BUSY_RETRY_SECONDS,
-            )
-        promised = 0 if repeats else UNPACKED * min(upload_bytes, self._settings.max_job_bytes)
-        if not repeats:
-            self._check_disk(promised)
-        self._accepting += 1
-        self._promised += promised
-        entry = None
-        try:
-            entry = await asyncio.to_thread(self._spool.incoming)
-            yield entry
-        except TimeoutError:
-            raise  # it is an OSError, too
-        except OSError as error:
-            raise SpoolFull(
-                f"the spool could not be written to: {error.strerror}", retry_after=FULL_RETRY_SECONDS
-            ) from None
-        finally:
-            self._accepting -= 1
-            self._promised -= promised
-            if entry is not None:
-                await whole(asyncio.to_thread(self._spool.discard, entry))
-
-    def _check_disk(self, needed: int) -> None:
-        """Raises SpoolFull when there is no room for so many bytes beside what was promised to others."""
-        others = sum(_still_needed(live) for live in self._live.values() if live.outcome is None)
-        if self._spool.free_bytes() - self._promised - others - needed < self._settings.spool_reserve:
-            self._instruments.shed.labels("disk").inc()
-            raise SpoolFull(
-                "the disk of the spool has no room for another job beside those that were accepted, and the"
-                f" {self._settings.spool_reserve} bytes that are to stay free ({environment_name('spool_reserve')});"
-                " fetch and delete finished jobs, or try again later",
-                retry_after=FULL_RETRY_SECONDS,
-            )
-
     def has(self, owner: str, key: str | None) -> bool:
         """Whether a client's Idempotency-Key is one of a job that is there."""
         return key is not None and job_id_of(owner, key) in self._live
@@ -210,7 +154,7 @@ class Jobs:
         """Makes a job of an upload. When this returns, the job is on the disk and will be done.
 
         Args:
-            entry: from `place`, with the whole upload.
+            entry: from `Places.take`, with the whole upload.
             model: ref, `auto` or None for the store's default.
             strength: 0 to 1.
             owner: name of the client's API key, or empty.
@@ -229,7 +173,7 @@ class Jobs:
             return live, True
         engine, settings = self._engine, self._settings
         unpacked = await self._unpack(entry)
-        self._check_disk(2 * unpacked.result_bytes)
+        self.places.check_disk(2 * unpacked.result_bytes)
         task, standing = task_of(b"", model, strength), engine.meanings.standing()
         deadline = time.monotonic() + settings.request_timeout
         prepared = await whole(
@@ -373,16 +317,6 @@ class Jobs:
             await self._durable.forget(live.job.ticket)
         except Exception as error:  # noqa: BLE001 - a ticket without a job runs nothing
             log_defect(error)
-
-    def _open(self) -> int:
-        """How many jobs wait or run."""
-        return sum(live.outcome is None for live in self._live.values())
-
-
-def _still_needed(live: Live) -> int:
-    """Bytes that an open job will yet write: its derived instances, and the archive of them."""
-    job = live.job
-    return int(job.result_bytes * (2 - live.done / job.instances))
 
 
 def _read_all(spool: Spool) -> list[Live]:

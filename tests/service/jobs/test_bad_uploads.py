@@ -250,6 +250,11 @@ async def test_what_is_no_sound_archive_is_refused(refused, kit, name):
     assert words in problem["detail"]
 
 
+async def test_files_of_a_tar_are_counted_in_its_order(refused, kit):
+    _, problem = await refused(kit.tarred({"b": kit.series(1)["IM001"], "a": b"\0" * 128 + b"DICM" + b"\0" * 20}))
+    assert problem["detail"].startswith("file 2 in the order of the tar file: ")
+
+
 async def test_names_are_no_paths(serving, kit, tmp_path):
     names = ["../../escaped", "/absolute", "C:\\windows", "a/../../b", "M\xfcller/\u65e5\u672c", "x" * 250]
     files = dict(zip(names, kit.series(len(names)).values(), strict=True))

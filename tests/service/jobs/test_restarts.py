@@ -239,7 +239,7 @@ async def test_a_client_that_leaves_early_leaves_nothing_or_a_whole_job(serving,
         kept = client.app.state.jobs
 
         async def accept():
-            async with kept.place(upload_bytes=0, repeats=False) as entry:
+            async with kept.places.take(upload_bytes=0, repeats=False) as entry:
                 entry.upload.write_bytes(kit.zipped(kit.series(3)))
                 await kept.accept(entry, model=None, strength=1.0, owner="", key=None, request_sha256="0")
 
