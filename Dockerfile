@@ -27,7 +27,8 @@ RUN pip --python /opt/clearslice/bin/python install --no-cache-dir --no-compile 
  && /opt/clearslice/bin/python -m compileall -q --invalidation-mode unchecked-hash /application/lib
 
 FROM python:3.11-slim-bookworm AS runtime
-# The uid is fixed, so that the owner of a mounted store can be prepared. The user can write to /store, /spool and /tmp only; nothing is written to /spool unless CLEARSLICE_SPOOL names it.
+# The uid is fixed, so that the owner of a mounted store can be prepared. The user can write to /store, /spool and /tmp only;
+# nothing is written to /spool unless CLEARSLICE_SPOOL names it.
 RUN groupadd --gid 10001 clearslice \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin clearslice \
  && install -d -m 750 -o 10001 -g 10001 /store \

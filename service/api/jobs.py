@@ -192,7 +192,7 @@ async def result(request: Request, id: str) -> Response:  # noqa: A002
     response_class=Response,
     responses={
         204: {"description": "It is gone, and its images with it."},
-        **schemas.problems(401, 403, 404, 421, 503),
+        **schemas.problems(401, 403, 404, 421, 503, 507),
     },
     dependencies=[requires(Scope.RECONSTRUCT)],
 )

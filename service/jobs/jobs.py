@@ -115,8 +115,11 @@ class Jobs:
                         await self.remove(live)
                 except Exception as error:  # noqa: BLE001 - were this the end, nothing would expire any more
                     log_defect(error)
-            async with self._committing:
-                await asyncio.to_thread(self._spool.expire_unknown, set(self._live), oldest.timestamp())
+            try:
+                async with self._committing:
+                    await asyncio.to_thread(self._spool.expire_unknown, set(self._live), oldest.timestamp())
+            except OSError as error:
+                log_defect(error)
 
     async def stop(self) -> None:
         """Stops what runs, to its last thread; the next process goes on with it."""

@@ -201,6 +201,20 @@ async def test_a_damaged_record_stops_no_other_job(serving, kit, spool):
     assert [each["id"] for each in jobs] == [job["id"]]
 
 
+async def test_a_disk_that_fails_once_does_not_end_the_sweep(serving, kit, monkeypatch):
+    monkeypatch.setattr("service.jobs.jobs.SWEEP_SECONDS", 0.02)
+    calls = []
+
+    def fail(*_):
+        calls.append(1)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Spool, "expire_unknown", fail)
+    async with serving() as client:
+        await _until(lambda: len(calls) > 2)
+        assert (await kit.submit(client, kit.zipped(kit.series(1)))).status_code == 202
+
+
 async def test_what_was_coming_in_is_gone_after_a_crash(spool):
     kept = Spool(spool)
     (spool / "incoming" / "half").mkdir()
