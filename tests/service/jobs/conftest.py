@@ -1,6 +1,7 @@
 """Series in archives, and a server with a spool.
 
 serving(...) -> as `serve`, with a spool below tmp_path that outlives it
+kit.gated(n) -> an answer that waits after n images      kit.until(condition) -> waits for it
 kit.series(n, ...) -> n CT instances, name -> bytes        kit.zipped(files), kit.tarred(files) -> an archive of them
 kit.submit(client, archive, ...) -> the answer of POST /v1/jobs      kit.finished(client, id) -> the job that has ended
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tarfile
+import threading
 import time
 import types
 import zipfile
@@ -105,6 +107,28 @@ def parsed(data):
     return pydicom.dcmread(io.BytesIO(data))
 
 
+def gated(passes):
+    """A restorer that passes a number of images and waits at the next."""
+    seen = []
+    gate = threading.Event()
+
+    def answer(batch):
+        seen.append(batch)
+        if len(seen) > passes:
+            gate.wait(20)
+        return batch
+
+    return seen, gate, answer
+
+
+async def until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never happened")
+
+
 @pytest.fixture(scope="session")
 def kit(ct_slice):
     """What tests of jobs do again and again; see the functions of this file."""
@@ -116,4 +140,6 @@ def kit(ct_slice):
         finished=finished,
         unzipped=unzipped,
         parsed=parsed,
+        gated=gated,
+        until=until,
     )
