@@ -24,6 +24,10 @@ class UnsafeConfiguration(ServiceError):
     """Settings that would expose the service, or break a promise it makes; it does not start."""
 
 
+class InvalidConfiguration(UnsafeConfiguration):
+    """pacs.toml cannot be read, or something in it is wrong."""
+
+
 class InvalidKeysFile(UnsafeConfiguration):
     """The file of API keys cannot be read or has a mistake. Repeats nothing that the file holds."""
 
