@@ -213,7 +213,7 @@ def _restore(job: FileJob, data: bytes, treatment: Treatment, reference: bytes |
         frames,
         pixels,
         wanted or frames.format,
-        derivation=pipeline.derivation_of(version, treatment.strength, warnings),
+        derivation=pipeline.derivation_of(version, treatment.strength, warnings, precision=restorer.precision),
         conventions=treatment.conventions,
         series=pipeline.SeriesContext(datetime.now(UTC).astimezone(), treatment.begun, treatment.as_hounsfield),
     )

@@ -131,14 +131,10 @@ def decode_compressed(dataset: Dataset, shape: tuple[int, ...], encoding: PixelE
         UnsupportedFormat: a variant of the codec that is not read.
     """
     syntax = UID(text(dataset.file_meta, "TransferSyntaxUID"))
+    streams = check_codestreams(dataset, shape, encoding)
     if len(shape) == 2:  # noqa: PLR2004 - H, W
-        ((data, header),) = codestreams_of(dataset, frames=1)
-        _check_agreement(header, (shape[0], shape[1]), encoding, syntax)
+        ((data, header),) = streams
         return _decode_frame(data, header, encoding, syntax)
-    streams = codestreams_of(dataset, frames=shape[0])
-    for number, (_, header) in enumerate(streams, start=1):
-        with naming_frame(number):
-            _check_agreement(header, (shape[1], shape[2]), encoding, syntax)
     stack = np.empty(shape, encoding.dtype)
     began = time.monotonic()
     for index, (data, header) in enumerate(streams):
@@ -151,6 +147,23 @@ def decode_compressed(dataset: Dataset, shape: tuple[int, ...], encoding: PixelE
         with naming_frame(index + 1):
             stack[index] = _decode_frame(data, header, encoding, syntax)
     return stack
+
+
+def check_codestreams(
+    dataset: Dataset, shape: tuple[int, ...], encoding: PixelEncoding
+) -> list[tuple[bytes, Codestream]]:
+    """The compressed frames, after looking whether their headers agree with the data set; arguments and errors as of
+    `decode_compressed`, which does no more before it decodes."""
+    syntax = UID(text(dataset.file_meta, "TransferSyntaxUID"))
+    if len(shape) == 2:  # noqa: PLR2004 - H, W
+        streams = codestreams_of(dataset, frames=1)
+        _check_agreement(streams[0][1], (shape[0], shape[1]), encoding, syntax)
+        return streams
+    streams = codestreams_of(dataset, frames=shape[0])
+    for number, (_, header) in enumerate(streams, start=1):
+        with naming_frame(number):
+            _check_agreement(header, (shape[1], shape[2]), encoding, syntax)
+    return streams
 
 
 def _decode_frame(data: bytes, header: Codestream, encoding: PixelEncoding, syntax: UID) -> NDArray[Any]:

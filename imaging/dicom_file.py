@@ -135,8 +135,7 @@ def read_dicom(data: bytes, *, limits: Limits) -> SourceInstance:
         )
     with pydicom_guard("the DICOM file is malformed or truncated"):
         stream = _MeteredStream(data)
-        stream.seek(PREAMBLE_LENGTH + len(MAGIC))
-        file_meta = FileMetaDataset(read_dataset(stream, False, True, stop_when=_after_file_meta))
+        file_meta = _read_file_meta(stream)
         syntax = _transfer_syntax(file_meta)
         if syntax == DeflatedExplicitVRLittleEndian:
             stream = _MeteredStream(_inflate(data[stream.tell() :], max_bytes=limits.max_bytes))
@@ -152,6 +151,20 @@ def read_dicom(data: bytes, *, limits: Limits) -> SourceInstance:
         _convert_all(file_meta, limits)
         _convert_all(dataset, limits)
     return dataset
+
+
+def encoded_data_set(data: bytes) -> tuple[UID, bytes]:
+    """Transfer syntax of a DICOM file, and its data set as it is encoded; raises as `read_dicom`."""
+    if not looks_like_dicom(data):
+        raise NotAnImage("the file has no DICM prefix after a preamble of 128 bytes (PS3.10 section 7.1)")
+    with pydicom_guard("the file meta information is malformed or truncated"):
+        stream = _MeteredStream(data)
+        return _transfer_syntax(_read_file_meta(stream)), data[stream.tell() :]
+
+
+def _read_file_meta(stream: io.BytesIO) -> FileMetaDataset:
+    stream.seek(PREAMBLE_LENGTH + len(MAGIC))
+    return FileMetaDataset(read_dataset(stream, False, True, stop_when=_after_file_meta))
 
 
 def _raw_values(dataset: Dataset) -> dict[BaseTag, bytes]:

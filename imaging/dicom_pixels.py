@@ -19,6 +19,7 @@ Decisions, each tested:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,13 @@ from imaging.pixel_encoding import (
     stored_range,
     stored_values_to_bytes,
 )
-from imaging.stored_values import stored_values
+from imaging.stored_values import check_pixel_data, stored_values
 
 __all__ = [
     "SIGNED_16",
     "UNDECLARED_PADDING_HU",
     "PixelEncoding",
+    "check_image",
     "image_from_dataset",
     "is_localizer",
     "padding_range",
@@ -83,15 +85,36 @@ def image_from_dataset(dataset: SourceInstance, *, max_pixels: int) -> Image:
         NotAnImage: fewer bytes than the attributes promise, or compressed ones that cannot be decoded.
     """
     _check_is_ct_image(dataset)
+    described = _described(dataset, max_pixels=max_pixels)
+    stored = stored_values(dataset, described.shape, described.encoding)
+    return image_of(stored, described.rescale, described.declared, spacing=described.spacing, dataset=dataset)
+
+
+def check_image(dataset: SourceInstance, *, max_pixels: int) -> None:
+    """Everything that `image_from_dataset` checks, and raises, without decoding a pixel; localizers pass."""
+    _check_is_ct_image(dataset, localizers=True)
+    described = _described(dataset, max_pixels=max_pixels)
+    check_pixel_data(dataset, described.shape, described.encoding)
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What the attributes say of the pixels."""
+
+    shape: tuple[int, int]
+    encoding: PixelEncoding
+    rescale: Rescale
+    declared: tuple[int, int] | None
+    spacing: tuple[float, float] | None
+
+
+def _described(dataset: Dataset, *, max_pixels: int) -> _Described:
     encoding = pixel_encoding(dataset)
     shape = rows_and_columns(dataset)
     check_pixels(*shape, max_pixels=max_pixels)
     rescale = rescale_of(dataset)
     check_reach(rescale, encoding.low, encoding.high)
-    declared = padding_range(dataset)
-    spacing = spacing_of(dataset)
-    stored = stored_values(dataset, shape, encoding)
-    return image_of(stored, rescale, declared, spacing=spacing, dataset=dataset)
+    return _Described(shape, encoding, rescale, padding_range(dataset), spacing_of(dataset))
 
 
 def image_of(
@@ -140,7 +163,7 @@ def padding_range(dataset: Dataset) -> tuple[int, int] | None:
     return (value, value) if limit is None else (min(value, limit), max(value, limit))
 
 
-def _check_is_ct_image(dataset: Dataset) -> None:
+def _check_is_ct_image(dataset: Dataset, *, localizers: bool = False) -> None:
     sop_class = text(dataset, "SOPClassUID")
     check_holds_pixels(dataset)
     modality = text(dataset, "Modality")
@@ -158,7 +181,7 @@ def _check_is_ct_image(dataset: Dataset) -> None:
             f"NumberOfFrames is {frames}, and CT Image Storage has one frame (PS3.3 A.3), since all of its frames would"
             " lie at the same place; send single frames, or Enhanced CT Image Storage"
         )
-    if is_localizer(dataset):
+    if is_localizer(dataset) and not localizers:
         raise UnsuitableImage("the image is a localizer (ImageType value 3), a projection whose values are not HU")
     check_monochrome(dataset)
 

@@ -14,6 +14,8 @@ higher values stand for something else.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pydicom import Dataset
 from pydicom.uid import UID
 
@@ -21,6 +23,7 @@ from imaging.dicom_attributes import integer, text, values
 from imaging.dicom_file import SourceInstance
 from imaging.dicom_pixels import (
     MULTI_FRAME_CT,
+    PixelEncoding,
     check_holds_pixels,
     check_monochrome,
     image_of,
@@ -37,7 +40,7 @@ from imaging.functional_groups import FrameGroups, frame_groups
 from imaging.hounsfield import check_reach
 from imaging.image import Image, Rescale
 from imaging.limits import Limits, check_frames
-from imaging.stored_values import stored_values
+from imaging.stored_values import check_pixel_data, stored_values
 
 _INSTEAD = (
     "send instances of fewer frames, or single-frame CT images: one request is for some slices, and whole series of"
@@ -75,6 +78,36 @@ def frames_from_dataset(dataset: SourceInstance, *, limits: Limits) -> tuple[Ima
         NotAnImage: fewer bytes than the attributes promise, or compressed ones that cannot be decoded.
         UnsupportedFormat: a transfer syntax that is not read; the message names it.
     """
+    if is_localizer(dataset):
+        raise UnsuitableImage(f"the image is a localizer (ImageType value 3), {_LOCALIZER}")
+    described = _checked(dataset, limits)
+    declared = padding_range(dataset)
+    stored = stored_values(dataset, described.shape, described.encoding)
+    return tuple(
+        image_of(frame, rescale, declared, spacing=spacing, dataset=dataset)
+        for frame, (rescale, spacing) in zip(stored, described.frames, strict=True)
+    )
+
+
+def check_frames_of(dataset: SourceInstance, *, limits: Limits) -> None:
+    """Everything that `frames_from_dataset` checks, and raises, without decoding a pixel. Localizers pass."""
+    if is_localizer(dataset):
+        return
+    described = _checked(dataset, limits)
+    padding_range(dataset)
+    check_pixel_data(dataset, described.shape, described.encoding)
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What the attributes say of the pixels."""
+
+    shape: tuple[int, int, int]
+    encoding: PixelEncoding
+    frames: list[tuple[Rescale, Spacing | None]]
+
+
+def _checked(dataset: SourceInstance, limits: Limits) -> _Described:
     check_holds_pixels(dataset)
     modality = text(dataset, "Modality")
     if modality != "CT":
@@ -83,8 +116,6 @@ def frames_from_dataset(dataset: SourceInstance, *, limits: Limits) -> tuple[Ima
     check_monochrome(dataset)
     if text(dataset, "PixelPresentation") not in _MONOCHROME:
         raise UnsuitableImage(_in_colour(dataset))
-    if is_localizer(dataset):
-        raise UnsuitableImage(f"the image is a localizer (ImageType value 3), {_LOCALIZER}")
     count = integer(dataset, "NumberOfFrames")
     if count < 1:
         raise UnsuitableImage(f"NumberOfFrames is {count}; it must be at least 1")
@@ -97,12 +128,7 @@ def frames_from_dataset(dataset: SourceInstance, *, limits: Limits) -> tuple[Ima
             rescale, spacing = _described(groups)
             check_reach(rescale, encoding.low, encoding.high)
             described.append((rescale, spacing))
-    declared = padding_range(dataset)
-    stored = stored_values(dataset, (count, rows, columns), encoding)
-    return tuple(
-        image_of(frame, rescale, declared, spacing=spacing, dataset=dataset)
-        for frame, (rescale, spacing) in zip(stored, described, strict=True)
-    )
+    return _Described((count, rows, columns), encoding, described)
 
 
 def frame_type(groups: FrameGroups) -> list[str]:

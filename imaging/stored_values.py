@@ -27,7 +27,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from imaging.compressed_pixels import COMPRESSED_SYNTAXES, decode_compressed
+from imaging.compressed_pixels import COMPRESSED_SYNTAXES, check_codestreams, decode_compressed
 from imaging.dicom_attributes import text
 from imaging.errors import NotAnImage, UnsuitableImage, UnsupportedFormat
 from imaging.pixel_encoding import PixelEncoding, native_values
@@ -58,7 +58,23 @@ def stored_values(dataset: Dataset, shape: tuple[int, ...], encoding: PixelEncod
     return decode_compressed(dataset, shape, encoding)
 
 
+def check_pixel_data(dataset: Dataset, shape: tuple[int, ...], encoding: PixelEncoding) -> None:
+    """Whether PixelData can hold what the attributes promise, by its length or the headers of its codestreams; nothing
+    is decoded. Arguments and errors as of `stored_values`."""
+    syntax = _transfer_syntax(dataset)
+    if syntax in NATIVE_SYNTAXES:
+        _native_words(dataset, shape, encoding, big_endian=syntax == ExplicitVRBigEndian)
+    else:
+        check_codestreams(dataset, shape, encoding)
+
+
 def _native_values(
+    dataset: Dataset, shape: tuple[int, ...], encoding: PixelEncoding, *, big_endian: bool
+) -> NDArray[Any]:
+    return native_values(_native_words(dataset, shape, encoding, big_endian=big_endian).reshape(shape), encoding)
+
+
+def _native_words(
     dataset: Dataset, shape: tuple[int, ...], encoding: PixelEncoding, *, big_endian: bool
 ) -> NDArray[Any]:
     element = dataset["PixelData"]
@@ -84,10 +100,8 @@ def _native_values(
         log.warning("ignored %d bytes after the last pixel of a DICOM image", len(data) - expected)
     if words:
         pairs = np.frombuffer(data, np.uint8, count=needed).reshape(-1, 2)
-        raw = pairs[:, ::-1].reshape(-1)[:expected]
-    else:
-        raw = np.frombuffer(data, np.dtype(f"{'>' if big_endian else '<'}u{size}"), count=expected // size)
-    return native_values(raw.reshape(shape), encoding)
+        return pairs[:, ::-1].reshape(-1)[:expected]
+    return np.frombuffer(data, np.dtype(f"{'>' if big_endian else '<'}u{size}"), count=expected // size)
 
 
 def _product(shape: tuple[int, ...]) -> str:

@@ -259,7 +259,7 @@ class Engine:
         decoded = time.monotonic()
         ran = await self.restore(version, frames, task.outputs, deadline=deadline, admitted=admitted)
         encode_begin = time.monotonic()
-        work = functools.partial(finish, settings=self.settings, series=series)
+        work = functools.partial(finish, settings=self.settings, series=series, precision=ran.precision)
         finished = await self.codecs.run(deadline, work, task, prepared, wanted, ran.batches)
         seconds = {
             "decode": decoded - begin,

@@ -153,14 +153,24 @@ def warnings_of(frames: Frames, restored: Sequence[Pixels], version: ModelVersio
     return tuple(found.values())
 
 
-def derivation_of(version: ModelVersion, strength: float, warnings: Sequence[str] = ()) -> Derivation:
-    """What a derived DICOM instance tells about this model version and strength, and what the guard found."""
+def derivation_of(
+    version: ModelVersion, strength: float, warnings: Sequence[str] = (), *, precision: str = "float32"
+) -> Derivation:
+    """What a derived DICOM instance tells about this model version and strength, and what the guard found.
+
+    Args:
+        version: that restored it.
+        strength: of the blend.
+        warnings: from `warnings_of`.
+        precision: in which the version computed.
+    """
     return Derivation(
         model=version.name,
         version=version.version,
         weights_sha256=version.weights_sha256,
         strength=strength,
         program=f"{MANUFACTURER.lower()} {program_version()}",
+        precision=precision,
         warning="; ".join(warnings),
     )
 

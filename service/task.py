@@ -153,6 +153,7 @@ def finish(
     *,
     settings: Settings,
     series: pipeline.SeriesContext,
+    precision: str,
 ) -> Finished:
     """The files, warnings and scores of a model's answers.
 
@@ -162,6 +163,7 @@ def finish(
         answers: of each frame, (1, H, W, C) with a channel for each of the task's outputs.
         settings: of the app.
         series: what derived instances share with others of their series, and their moment.
+        precision: in which the answers were computed.
 
     Raises:
         ModelFailed: an answer may not be delivered.
@@ -184,7 +186,7 @@ def finish(
         frames,
         pixels,
         wanted,
-        derivation=pipeline.derivation_of(version, task.strength, warnings),
+        derivation=pipeline.derivation_of(version, task.strength, warnings, precision=precision),
         conventions=settings.dicom,
         series=series,
     )

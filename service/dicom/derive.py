@@ -87,7 +87,7 @@ def derive(
     name_maker(derived, source, derivation, conventions, now)
     _name_source(derived, source, derivation)
     set_times(derived, now, series_begun)
-    identify(derived, source, derivation)
+    identify(derived, source, derivation, reencoded=pixels.reencoded)
     return Derived(derived, pixels, (*notes, *pixel_notes(pixels)))
 
 

@@ -185,16 +185,27 @@ def _zone(offset: str) -> timezone | None:
     return timezone(timedelta(minutes=minutes if match[1] == "+" else -minutes)) if minutes < 24 * 60 else None
 
 
-def identify(derived: FileDataset, source: Dataset, derivation: Derivation, *, of_frames: tuple[str, ...] = ()) -> None:
+def identify(
+    derived: FileDataset,
+    source: Dataset,
+    derivation: Derivation,
+    *,
+    reencoded: bool,
+    of_frames: tuple[str, ...] = (),
+) -> None:
     """UIDs, from the source and all that was done, and the file meta information.
 
     Args:
+        derived: in place; complete but for this.
+        source, derivation: what was restored, and how.
+        reencoded: whether the pixels left the source's encoding.
         of_frames: what else gives the pixel data of each frame a meaning, as text.
     """
     encoding = " ".join([*(f"{keyword}={derived.get(keyword)}" for keyword in _ENCODING), *of_frames])
     own = text(source, "SOPInstanceUID")
-    put(derived, SOPInstanceUID=derivation.instance_uid(own, pixel_data=derived.PixelData, encoding=encoding))
-    put(derived, SeriesInstanceUID=derivation.series_uid(text(source, "SeriesInstanceUID")))
+    series = derivation.series_uid(text(source, "SeriesInstanceUID"), reencoded=reencoded)
+    instance = derivation.instance_uid(own, series_uid=series, pixel_data=derived.PixelData, encoding=encoding)
+    put(derived, SOPInstanceUID=instance, SeriesInstanceUID=series)
     meta = derived.file_meta
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = derived.SOPClassUID, derived.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -118,7 +118,8 @@ def derive_frames(
     name_maker(derived, source, derivation, conventions, now)
     add_evidence(derived, source)
     set_times(derived, now, series_begun)
-    identify(derived, source, derivation, of_frames=tuple(_rescale_text(one) for one in groups))
+    rescales = tuple(_rescale_text(one) for one in groups)
+    identify(derived, source, derivation, reencoded=pixels.reencoded, of_frames=rescales)
     return Derived(derived, pixels, (*notes, *pixel_notes(pixels)))
 
 

@@ -1,8 +1,10 @@
 """Who made a derived instance, and the UIDs that follow from it.
 
-    source UID + model + weights + parameters (+ pixels) --UUIDv5--> 2.25.<decimal>     PS3.5 B.2
+    source series UID + model + weights + parameters + precision + encoding kept? --UUIDv5--> 2.25.<decimal>
+    source instance UID + all that + pixels --------------------------------------UUIDv5--> 2.25.<decimal>  PS3.5 B.2
 
-The same input gives the same UID on every machine, and a UID never stands for two different sets of pixels.
+The same input gives the same UID on every machine, a UID never stands for two different sets of pixels, and no instance
+is in two series.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Derivation:
         weights_sha256: its `ModelVersion.weights_sha256`.
         strength: of the blend, 0 (the source) to 1 (the network's answer).
         program: version of this program.
-        revision: of the derived series; raised when the series must be made anew, in another encoding say.
+        precision: in which the network computed, as in `float32`; one series is of one precision.
+        revision: of the derived series; raised when it must be made anew although all of this is as before.
         warning: what the guard found, for whoever opens the image; it changes no UID.
     """
 
@@ -44,6 +47,7 @@ class Derivation:
     weights_sha256: str
     strength: float
     program: str
+    precision: str
     revision: int = 0
     warning: str = ""
 
@@ -52,20 +56,29 @@ class Derivation:
         """The model ref, as in `ct-l2@3`."""
         return f"{self.model}@{self.version}"
 
-    def series_uid(self, source_series_uid: str) -> str:
-        """SeriesInstanceUID: one per source series, model, weights, parameters and revision."""
-        return _uid("series", source_series_uid, *self._parameters(), str(self.revision))
+    def series_uid(self, source_series_uid: str, *, reencoded: bool) -> str:
+        """SeriesInstanceUID: one per source series, model, weights, parameters, precision, encoding and revision.
 
-    def instance_uid(self, source_instance_uid: str, *, pixel_data: bytes, encoding: str) -> str:
-        """SOPInstanceUID: one per source instance, model, weights, parameters and outcome.
+        Args:
+            source_series_uid: of the source series.
+            reencoded: whether the pixels left the source's encoding (`EncodedPixels.reencoded`). All of one series do
+                or none does, so the same series restored once so and once otherwise is two.
+        """
+        kept = "hounsfield" if reencoded else "source"
+        return _uid("series", source_series_uid, *self._parameters(), self.precision, kept, str(self.revision))
+
+    def instance_uid(self, source_instance_uid: str, *, series_uid: str, pixel_data: bytes, encoding: str) -> str:
+        """SOPInstanceUID: one per source instance, model, weights, parameters, derived series and outcome.
 
         Args:
             source_instance_uid: of the source instance.
+            series_uid: of the derived series. Two precisions may give the same pixels, and strength 0 always does; the
+                same instance must not be in two series.
             pixel_data: the derived PixelData.
             encoding: everything that gives those bytes a meaning, as text.
         """
         pixels = hashlib.sha256(pixel_data).hexdigest()
-        return _uid("instance", source_instance_uid, *self._parameters(), pixels, encoding)
+        return _uid("instance", source_instance_uid, *self._parameters(), series_uid, pixels, encoding)
 
     def _parameters(self) -> tuple[str, ...]:
         return self.ref, self.weights_sha256, json.dumps({"strength": float(self.strength)}, sort_keys=True)

@@ -1,8 +1,8 @@
-"""The durable engine (DBOS) around a job's work: which jobs are to be run, over restarts and crashes.
+"""The durable engine (DBOS): which work is to be run, over restarts and crashes.
 
-    enqueue(ticket) --jobs.sqlite--> queue --(at most so many at once)--> run(ticket) in the service's event loop
-                                   ^                                     |
-                                   +---- the process ended before it ----+
+    enqueue(queue, ticket) --jobs.sqlite--> queue --(at most so many at once)--> its run(ticket) in the service's loop
+                                          ^                                     |
+                                          +---- the process ended before it ----+
 
 Found by trying DBOS 3.4: work is taken up again only by a program of the same `application_version`, which is therefore
 ours and not made of the code; one process per SQLite file, which the spool's lock sees to; a workflow whose task is
@@ -14,17 +14,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from dbos import DBOS, SetWorkflowID
 from dbos._serialization import Serializer
 
-QUEUE = "jobs"
-
 APPLICATION_VERSION = "1"
-"""To be changed only when jobs that were enqueued before can not be run any more: then nobody would."""
+"""To be changed only when what was enqueued before can not be run any more: then nobody would run it."""
+
+SEPARATOR = ":"
+"""Between queue and ticket, as DBOS knows them; what has none is of the first queue there was."""
+
+FIRST_QUEUE = "jobs"
 
 POLL_SECONDS = 0.25
 STOP_SECONDS = 0.1
@@ -38,6 +42,7 @@ Fate = Literal["waits", "runs", "over", "unknown"]
 _OPEN: dict[str, Fate] = {"ENQUEUED": "waits", "DELAYED": "waits", "PENDING": "runs"}
 
 Run = Callable[[str], Awaitable[None]]
+"""The work of a ticket."""
 
 
 class _Json(Serializer):
@@ -56,16 +61,20 @@ class _Json(Serializer):
 class _Current:
     """Where workflows find what they are to run: DBOS knows functions by their names, in one registry per process."""
 
-    run: Run | None = None
+    queues: Mapping[str, Queue] = {}
     loop: asyncio.AbstractEventLoop | None = None
 
 
 # how often a job may end the process is counted where the work is: DBOS would count orderly restarts, too
 @DBOS.workflow(name="clearslice.job", max_recovery_attempts=None)
-async def _job(ticket: str) -> None:
+async def _job(named: str) -> None:
     """Runs in DBOS's own event loop; what it runs, in the service's."""
-    run, loop = _Current.run, _Current.loop
-    assert run is not None and loop is not None  # noqa: S101, PT018 - set before anything is launched
+    queue, ticket = _parts(named)
+    loop = _Current.loop
+    assert loop is not None  # noqa: S101 - set before anything is launched
+    if queue not in _Current.queues:
+        return  # of a peer that is configured no more; whoever owns the work sees that nobody does it
+    run = _Current.queues[queue].run
 
     async def work() -> None:
         await run(ticket)
@@ -73,25 +82,48 @@ async def _job(ticket: str) -> None:
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
 
 
+def _named(queue: str, ticket: str) -> str:
+    return ticket if queue == FIRST_QUEUE else f"{queue}{SEPARATOR}{ticket}"
+
+
+def _parts(named: str) -> tuple[str, str]:
+    queue, separator, ticket = named.rpartition(SEPARATOR)
+    return (queue, ticket) if separator else (FIRST_QUEUE, named)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Work of one kind.
+
+    Attributes:
+        run: the work of a ticket; does nothing twice, raises nothing, and is cancelled at the end of the process.
+        at_once: how many run at once.
+    """
+
+    run: Run
+    at_once: int
+
+
 class Durable:
-    """Runs jobs once each, whatever happens to the process. One at a time in a process.
+    """Runs what is enqueued once each, whatever happens to the process. One at a time in a process.
 
     Args:
         database: the SQLite file.
-        at_once: how many jobs run at once.
-        run: the work of a job, by its ticket; does nothing twice, raises nothing, and is cancelled at the end.
     """
 
-    def __init__(self, database: Path, *, at_once: int, run: Run) -> None:
+    def __init__(self, database: Path) -> None:
         self._database = database
-        self._at_once = at_once
-        self._run = run
+        self._queues: dict[str, Queue] = {}
+
+    def add(self, name: str, queue: Queue) -> None:
+        """A queue, before `start`."""
+        self._queues[name] = queue
 
     async def start(self) -> None:
         """Takes up what was left, and what is enqueued from now on."""
-        if _Current.run is not None:
+        if _Current.queues:
             raise RuntimeError("DBOS runs once in a process")
-        _Current.run, _Current.loop = self._run, asyncio.get_running_loop()
+        _Current.queues, _Current.loop = self._queues, asyncio.get_running_loop()
         await asyncio.to_thread(self._launch)
 
     def _launch(self) -> None:
@@ -108,42 +140,45 @@ class Durable:
                 "log_level": "ERROR",
                 "enable_otlp": False,
                 "notification_listener_polling_interval_sec": STOP_SECONDS,
-                "max_executor_threads": 4 + 2 * self._at_once,
+                "max_executor_threads": 4 + 2 * sum(queue.at_once for queue in self._queues.values()),
             }
         )
         DBOS.launch()
-        DBOS.register_queue(
-            QUEUE, worker_concurrency=self._at_once, polling_interval_sec=POLL_SECONDS, on_conflict="always_update"
-        )
+        for name, queue in self._queues.items():
+            DBOS.register_queue(
+                name, worker_concurrency=queue.at_once, polling_interval_sec=POLL_SECONDS, on_conflict="always_update"
+            )
 
-    async def enqueue(self, ticket: str) -> None:
-        """Has a job run when its turn comes; asked again, nothing happens."""
+    async def enqueue(self, queue: str, ticket: str) -> None:
+        """Has the work of a ticket run when its turn comes; asked again, nothing happens."""
+        named = _named(queue, ticket)
 
         def enqueue() -> None:
-            with SetWorkflowID(ticket):
-                DBOS.enqueue_workflow(QUEUE, _job, ticket)
+            with SetWorkflowID(named):
+                DBOS.enqueue_workflow(queue, _job, named)
 
         await asyncio.to_thread(enqueue)
 
-    async def fate(self, ticket: str) -> Fate:
-        """What becomes of a job: it waits or runs, it has run in some way, or nobody knows of it."""
-        status = await asyncio.to_thread(DBOS.get_workflow_status, ticket)
+    async def fate(self, queue: str, ticket: str) -> Fate:
+        """What becomes of a ticket: it waits or runs, it has run in some way, or nobody knows of it."""
+        status = await asyncio.to_thread(DBOS.get_workflow_status, _named(queue, ticket))
         return "unknown" if status is None else _OPEN.get(status.status, "over")
 
-    async def forget(self, ticket: str) -> None:
-        """A job that is not to be run any more; `run` has returned if it was called, and would return at once."""
+    async def forget(self, queue: str, ticket: str) -> None:
+        """What is not to be run any more; `run` has returned if it was called, and would return at once."""
         for _ in range(FORGET_LOOKS):
-            if await self.fate(ticket) != "runs":
+            if await self.fate(queue, ticket) != "runs":
                 break
             await asyncio.sleep(LOOK_SECONDS)  # DBOS is about to write that it is over, and would miss the record
+        named = _named(queue, ticket)
 
         def forget() -> None:
-            DBOS.cancel_workflow(ticket)
-            DBOS.delete_workflow(ticket)
+            DBOS.cancel_workflow(named)
+            DBOS.delete_workflow(named)
 
         await asyncio.to_thread(forget)
 
     async def stop(self) -> None:
         """Cancels what runs, which the next process takes up again."""
         await asyncio.to_thread(DBOS.destroy)
-        _Current.run = _Current.loop = None
+        _Current.queues, _Current.loop = {}, None

@@ -33,7 +33,7 @@ from service.errors import (
     SpoolFull,
 )
 from service.jobs.accept import Unpacked, settle, unpack
-from service.jobs.durable import Durable
+from service.jobs.durable import FIRST_QUEUE, Durable, Queue
 from service.jobs.live import Live, describe, job_id_of
 from service.jobs.places import Places
 from service.jobs.record import Job
@@ -75,7 +75,8 @@ class Jobs:
         self._spool = Spool(spool)
         self.places = Places(self._spool, self._live, settings, instruments)
         self._runner = Runner(self._live, engine, instruments)
-        self._durable = Durable(self._spool.folder / "jobs.sqlite", at_once=settings.jobs_at_once, run=self._runner.run)
+        self.durable = Durable(self._spool.folder / "jobs.sqlite")
+        self.durable.add(FIRST_QUEUE, Queue(self._runner.run, settings.jobs_at_once))
         instruments.spool_free_bytes.set_function(self._spool.free_bytes)
         instruments.jobs_open.set_function(self.places.open)
 
@@ -83,7 +84,7 @@ class Jobs:
         """Takes up the jobs that the spool holds."""
         for live in await asyncio.to_thread(_read_all, self._spool):
             self._live[live.job.id] = live
-        await self._durable.start()
+        await self.durable.start()
         for live in list(self._live.values()):
             if live.outcome is None:
                 await self._take_up(live)
@@ -91,11 +92,11 @@ class Jobs:
     async def _take_up(self, live: Live) -> None:
         """A job that has not ended: the durable engine knows of it, or is told."""
         ticket = live.job.ticket
-        fate = await self._durable.fate(ticket)
+        fate = await self.durable.fate(FIRST_QUEUE, ticket)
         if fate == "over" and self._idle(live):  # and nothing was written down: the disk refused it
-            await self._durable.forget(ticket)
+            await self.durable.forget(FIRST_QUEUE, ticket)
         if fate in ("over", "unknown") and self._idle(live):
-            await self._durable.enqueue(ticket)
+            await self.durable.enqueue(FIRST_QUEUE, ticket)
 
     def _idle(self, live: Live) -> bool:
         """Whether a job has still to be done, and nobody does it."""
@@ -123,7 +124,7 @@ class Jobs:
 
     async def stop(self) -> None:
         """Stops what runs, to its last thread; the next process goes on with it."""
-        await self._durable.stop()
+        await self.durable.stop()
         running = [live.work for live in self._live.values() if live.work is not None]
         await asyncio.gather(*running, return_exceptions=True)
         self._unpacking.shutdown(wait=False, cancel_futures=True)
@@ -229,7 +230,7 @@ class Jobs:
             place = await asyncio.to_thread(self._spool.commit, entry, job)
             live = self._live[job.id] = Live(job, place)
         try:
-            await self._durable.enqueue(job.ticket)
+            await self.durable.enqueue(FIRST_QUEUE, job.ticket)
         except Exception as error:  # noqa: BLE001 - it is on the disk, and accepted: the sweep enqueues it
             log_defect(error)
         structlog.get_logger("clearslice").info("job_accepted", job=job.id, model=job.model, instances=job.instances)
@@ -317,7 +318,7 @@ class Jobs:
         live.tell()
         structlog.get_logger("clearslice").info("job_removed", job=live.job.id)
         try:
-            await self._durable.forget(live.job.ticket)
+            await self.durable.forget(FIRST_QUEUE, live.job.ticket)
         except Exception as error:  # noqa: BLE001 - a ticket without a job runs nothing
             log_defect(error)
 

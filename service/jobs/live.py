@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from service.jobs.pack import described
 from service.jobs.record import Job, Outcome, State
 from service.jobs.spool import Entry
-from service.jobs.work import described
 
 NAMESPACE = uuid.UUID("0b1f5a0e-53a5-5c0e-8f5e-7d5b8f4a7c21")
 """Of job ids that follow from an idempotency key."""

@@ -25,7 +25,7 @@ class Job(_Record):
         id: 32 hexadecimal digits.
         ticket: under which the durable engine knows it; another one for each job, also of one id.
         owner: name of the API key that it came with, or of a token's subject; empty without.
-        created: when it was accepted; also SeriesDate and SeriesTime of the derived series.
+        created: when it was accepted.
         model: ref of the version, as in `ct-l2@3`.
         weights_sha256: of the version.
         precision: in which every slice is computed.
@@ -50,6 +50,16 @@ class Job(_Record):
     result_bytes: int
     left_out: dict[str, int]
     request_sha256: str
+
+    @property
+    def series_begun(self) -> AwareDatetime:
+        """SeriesDate and SeriesTime of the derived series."""
+        return self.created
+
+    @property
+    def count(self) -> int:
+        """How many instances."""
+        return self.instances
 
 
 class Slice(_Record):

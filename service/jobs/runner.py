@@ -18,6 +18,7 @@ from service.api.problems import document_of, internal_document, kind_of
 from service.engine import Engine
 from service.errors import GivenUp, NotReady, ServiceError, SpoolFull
 from service.jobs.live import Live
+from service.jobs.pack import pack
 from service.jobs.record import Outcome
 from service.jobs.work import SeriesWork
 from service.telemetry import Instruments, log_defect
@@ -86,7 +87,8 @@ class Runner:
         for pause in (*RETRY_SECONDS, None):
             work = SeriesWork(live.entry, live.job, engine=self._engine, progress=progress)
             try:
-                return await work.run()
+                facts = await work.run()
+                return await whole(asyncio.to_thread(pack, live.entry, work.job, facts, self._engine.clock()))
             except (NotReady, OutOfDeviceMemory, OSError) as error:
                 if pause is None:
                     return self.failed(error)

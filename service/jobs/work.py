@@ -1,6 +1,6 @@
-"""A job's work: each source instance through the engine, then all derived ones into one archive.
+"""The work on a series: each source instance through the engine, until all are derived, in one encoding.
 
-    source/ --those not derived yet, a few at once--> engine --> derived/ --(one encoding?)--> result.zip --> Outcome
+    source/ --those not derived yet, a few at once--> engine --> derived/ --(one encoding?)--> facts of each
                                                                    |no
                                                                    +--> the others once more, as HU
 
@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
-import os
 import time
-import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from imaging.dicom_attributes import text
 from imaging.errors import ImagingError
@@ -27,36 +27,100 @@ from model_store.store import ModelVersion
 from service.codecs import NO_DEADLINE
 from service.engine import Engine
 from service.errors import NotReady, ServiceError
-from service.files import flush_folder
-from service.jobs.record import Job, Outcome, Slice
-from service.jobs.spool import Entry
+from service.jobs.record import Slice
 from service.pipeline import SeriesContext
 from service.task import Task, prepare
 from service.wholly import whole
 
-REPORT = "report.json"
-"""In the archive, beside the derived instances."""
 
+class SeriesJob(Protocol):
+    """What was settled for a series, before its work begins.
 
-class SeriesWork:
-    """The work of one job.
-
-    Args:
-        entry: of the job.
-        job: what was accepted; afterwards with the precision that it was computed in.
-        engine: restores.
-        progress: told how many instances are finished, whenever that changes.
+    Attributes:
+        model: ref of the version, as in `ct-l2@3`.
+        weights_sha256: of the version.
+        precision: in which every instance is computed.
+        strength: 0 to 1.
     """
 
-    def __init__(self, entry: Entry, job: Job, *, engine: Engine, progress: Callable[[int], object]) -> None:
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def weights_sha256(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def strength(self) -> float: ...
+
+    @property
+    def series_begun(self) -> datetime:
+        """SeriesDate and SeriesTime of the derived series."""
+
+    @property
+    def count(self) -> int:
+        """How many instances."""
+
+    def model_copy(self, *, update: dict[str, Any]) -> Self:
+        """With other values."""
+
+
+class SeriesFiles(Protocol):
+    """Where the instances of a series lie; numbers begin with 1."""
+
+    def source(self, number: int) -> Path:
+        """A source instance."""
+
+    def finished(self) -> dict[int, Slice]:
+        """Number -> what is to be said of it, of those that are derived and whole."""
+
+    def write_derived(self, number: int, data: bytes, facts: Slice) -> None:
+        """A derived instance, by which it is finished."""
+
+    def forget_derived(self) -> None:
+        """As if nothing had been derived yet."""
+
+    def write_job(self, job: Any) -> None:
+        """Writes down what was settled anew."""
+
+
+J = TypeVar("J", bound=SeriesJob)
+
+
+class SeriesWork(Generic[J]):
+    """The work on one series.
+
+    Args:
+        files: of the series.
+        job: what was settled; afterwards with the precision that it was computed in.
+        engine: restores.
+        progress: told how many instances are finished, whenever that changes.
+        as_hounsfield: whether all are to be HU from the beginning, since others of the derived series are.
+    """
+
+    def __init__(
+        self,
+        files: SeriesFiles,
+        job: J,
+        *,
+        engine: Engine,
+        progress: Callable[[int], object],
+        as_hounsfield: bool = False,
+    ) -> None:
         self.job = job
-        self._entry = entry
+        self._files = files
         self._engine = engine
         self._progress = progress
+        self._as_hounsfield = as_hounsfield
         self._facts: dict[int, Slice] = {}
 
-    async def run(self) -> Outcome:
-        """Restores what is not restored yet, and packs it all.
+    async def run(self) -> dict[int, Slice]:
+        """Restores what is not restored yet.
+
+        Returns:
+            What is to be said of each instance, by their numbers, ascending.
 
         Raises:
             ImagingError, ServiceError, ModelStoreError: of an instance, with its number; the job cannot be done.
@@ -69,33 +133,33 @@ class SeriesWork:
         async with self._engine.versions.lease(version, deadline=NO_DEADLINE) as restorer:
             await whole(asyncio.to_thread(self._keep_precision, restorer))
             await self._derive_all(version)
-        return await whole(asyncio.to_thread(self._pack))
+        return dict(sorted(self._facts.items()))
 
     def _keep_precision(self, restorer: Restorer) -> None:
         """Begins again where an earlier run, before a restart, computed otherwise: a series is all of one kind."""
         if restorer.precision != self.job.precision:
-            self._entry.forget_derived()
+            self._files.forget_derived()
             self.job = self.job.model_copy(update={"precision": restorer.precision})
-            self._entry.write_job(self.job)
+            self._files.write_job(self.job)
 
     async def _derive_all(self, version: ModelVersion) -> None:
-        everything = range(1, self.job.instances + 1)
-        self._facts = await asyncio.to_thread(self._entry.finished)
+        everything = range(1, self.job.count + 1)
+        self._facts = await asyncio.to_thread(self._files.finished)
         self._progress(len(self._facts))
-        await self._derive(sorted(set(everything) - set(self._facts)), version)
+        missing = sorted(set(everything) - set(self._facts))
+        await self._derive(missing, version, as_hounsfield=self._as_hounsfield)
         kept = [number for number in everything if not self._facts[number].reencoded]
         if len(kept) < len(everything):
             await self._derive(kept, version, as_hounsfield=True)
 
-    async def _derive(self, numbers: Sequence[int], version: ModelVersion, *, as_hounsfield: bool = False) -> None:
+    async def _derive(self, numbers: Sequence[int], version: ModelVersion, *, as_hounsfield: bool) -> None:
         """Several at a time; the first that fails stops the others."""
         waiting = iter(numbers)
 
         async def work_off() -> None:
             for number in waiting:
                 await self._derive_one(number, version, as_hounsfield=as_hounsfield)
-                if not as_hounsfield:
-                    self._progress(len(self._facts))
+                self._progress(len(self._facts))
 
         workers = [asyncio.ensure_future(work_off()) for _ in range(min(len(numbers), self._engine.abreast()))]
         try:
@@ -108,16 +172,16 @@ class SeriesWork:
     async def _derive_one(self, number: int, version: ModelVersion, *, as_hounsfield: bool) -> None:
         begin, engine = time.monotonic(), self._engine
         try:
-            data = await asyncio.to_thread(self._entry.source(number).read_bytes)
+            data = await asyncio.to_thread(self._files.source(number).read_bytes)
             task = task_of(data, version.ref, self.job.strength)
             read = functools.partial(prepare, task, engine.store, engine.settings, {}, canaries=False)
             prepared = await engine.codecs.run(NO_DEADLINE, read)
             source = prepared.frames.first.dataset
             assert source is not None  # noqa: S101 - what was accepted is DICOM
-            series = SeriesContext(now=engine.clock(), begun=self.job.created, as_hounsfield=as_hounsfield)
+            series = SeriesContext(now=engine.clock(), begun=self.job.series_begun, as_hounsfield=as_hounsfield)
             answer = await engine.run(task, prepared, begin, series=series, deadline=NO_DEADLINE, admitted=True)
         except (ImagingError, ServiceError, ModelStoreError) as error:
-            error.args = (f"instance {number} of {self.job.instances}: {error}", *error.args[1:])
+            error.args = (f"instance {number} of {self.job.count}: {error}", *error.args[1:])
             raise
         if answer.precision != self.job.precision:
             raise NotReady("the model was loaded anew meanwhile, and computes otherwise now", retry_after=1)
@@ -129,55 +193,8 @@ class SeriesWork:
             crc32=zlib.crc32(made.data),
             source=text(source, "SOPInstanceUID"),
         )
-        await whole(asyncio.to_thread(self._entry.write_derived, number, made.data, facts))
+        await whole(asyncio.to_thread(self._files.write_derived, number, made.data, facts))
         self._facts[number] = facts
-
-    def _pack(self) -> Outcome:
-        job, entry = self.job, self._entry
-        facts = dict(sorted(self._facts.items()))
-        outcome = Outcome(
-            state="done",
-            finished=self._engine.clock(),
-            precision=job.precision,
-            reencoded=any(each.reencoded for each in facts.values()),
-            clipped=sum(each.clipped for each in facts.values()),
-            warned=sum(bool(each.warnings) for each in facts.values()),
-        )
-        report = {
-            **described(job),
-            "reencoded": outcome.reencoded,
-            "files": [
-                {
-                    "file": entry.derived(number).name,
-                    **each.model_dump(mode="json", include={"source", "clipped", "warnings"}),
-                }
-                for number, each in facts.items()
-            ],
-        }
-        aside = entry.result.with_suffix(".part")
-        # stored, not deflated: noise hardly shrinks, and the time would be a third of the network's
-        with aside.open("wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for number in facts:
-                    archive.write(entry.derived(number), entry.derived(number).name)
-                archive.writestr(REPORT, json.dumps(report, indent=1, ensure_ascii=False))
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(entry.result)
-        flush_folder(entry.folder)
-        return outcome
-
-
-def described(job: Job) -> dict[str, object]:
-    """What clients are told of a job from its acceptance on."""
-    return {
-        "model": job.model,
-        "weights_sha256": job.weights_sha256,
-        "precision": job.precision,
-        **({"chosen": job.chosen} if job.chosen else {}),
-        "strength": job.strength,
-        "left_out": job.left_out,
-    }
 
 
 def task_of(data: bytes, model: str | None, strength: float) -> Task:

@@ -20,7 +20,15 @@ class PeerError(Exception):
 
 
 class PeerUnavailable(PeerError):
-    """For now: it cannot be reached, is out of resources, or broke off. Worth trying again."""
+    """For now: it cannot be reached, is out of resources, or broke off. Worth trying again.
+
+    Attributes:
+        retry_after: seconds after which the peer wants to be asked again, if it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class PeerRefused(PeerError):

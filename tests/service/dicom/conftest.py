@@ -35,6 +35,7 @@ def derivation(**changes: Any) -> Derivation:
         "weights_sha256": WEIGHTS,
         "strength": 1.0,
         "program": "clearslice 0.1.0",
+        "precision": "float32",
     }
     return Derivation(**{**fields, **changes})
 
@@ -57,6 +58,7 @@ class Work:
         *,
         conventions: SiteConventions | None = None,
         series_begun: datetime | None = None,
+        as_hounsfield: bool = False,
         **changes: Any,
     ) -> None:
         self.file = file
@@ -69,6 +71,7 @@ class Work:
             conventions or SiteConventions(),
             now=NOW,
             series_begun=series_begun,
+            as_hounsfield=as_hounsfield,
         )
 
     def write(self) -> bytes:

@@ -22,6 +22,12 @@ def test_identity_of_patient_study_and_geometry_stays(work, ct_dataset, ct_slice
         assert derived.get(keyword) == source.get(keyword), keyword
 
 
+def into_metal(image):
+    restored = image.pixels.copy()
+    restored[3, 4] = 60000
+    return restored
+
+
 def test_uids_are_new_below_2_25_and_deterministic(work, ct_slice):
     first, again = work(ct_slice(), 1.0).written(), work(ct_slice(), 1.0).written()
     assert first.SOPInstanceUID == again.SOPInstanceUID
@@ -38,11 +44,44 @@ def test_other_pixels_give_another_instance_in_the_same_series(work, ct_slice):
 
 
 @pytest.mark.parametrize(
-    "change", [{"model": "ct-other"}, {"version": 2}, {"weights_sha256": "f" * 64}, {"strength": 0.5}, {"revision": 1}]
+    "change",
+    [
+        {"model": "ct-other"},
+        {"version": 2},
+        {"weights_sha256": "f" * 64},
+        {"strength": 0.5},
+        {"revision": 1},
+        {"precision": "bfloat16"},
+        {"as_hounsfield": True},
+    ],
 )
 def test_other_work_gives_another_series(work, ct_slice, change):
+    """And, of the same pixels, another instance: none is in two series."""
     one, other = work(ct_slice(), 1.0).written(), work(ct_slice(), 1.0, **change).written()
     assert one.SeriesInstanceUID != other.SeriesInstanceUID
+    assert one.SOPInstanceUID != other.SOPInstanceUID
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_left_its_encoding_and_what_was_made_anew_for_it_are_one_series(work, ct_slice, precision):
+    left = work(ct_slice(), into_metal, precision=precision)
+    anew = work(ct_slice(), 1.0, precision=precision, as_hounsfield=True)
+    assert left.derived.pixels.reencoded
+    assert left.written().SeriesInstanceUID == anew.written().SeriesInstanceUID
+
+
+def test_an_encoding_like_the_new_one_still_makes_no_instance_of_two_series(work, ct_slice):
+    own = {"BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1, "RescaleIntercept": "0"}
+    kept, anew = (work(ct_slice(**own), 1.0, as_hounsfield=wanted).written() for wanted in (False, True))
+    assert kept.PixelData == anew.PixelData
+    assert kept.SeriesInstanceUID != anew.SeriesInstanceUID
+    assert kept.SOPInstanceUID != anew.SOPInstanceUID
+
+
+def test_the_guards_warning_and_the_programs_version_change_no_uid(work, ct_slice):
+    one = work(ct_slice(), 1.0).written()
+    other = work(ct_slice(), 1.0, warning="odd", program="clearslice 0.2.0").written()
+    assert (one.SeriesInstanceUID, one.SOPInstanceUID) == (other.SeriesInstanceUID, other.SOPInstanceUID)
 
 
 @pytest.mark.parametrize(

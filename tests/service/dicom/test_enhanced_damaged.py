@@ -52,7 +52,7 @@ def derive_or_refuse(data):
         frames,
         [image.pixels + np.float32(3) for image in frames],
         "dicom",
-        derivation=Derivation("ct-tiny", 1, "ab" * 32, 1.0, "clearslice"),
+        derivation=Derivation("ct-tiny", 1, "ab" * 32, 1.0, "clearslice", "float32"),
         conventions=SiteConventions(),
         series=pipeline.SeriesContext(now=datetime(2026, 3, 4, tzinfo=UTC)),
     )

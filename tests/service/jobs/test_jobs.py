@@ -98,6 +98,7 @@ async def test_a_slice_beyond_its_encoding_changes_the_encoding_of_all(serving, 
         made = kit.parsed(files[f"{number:05d}.dcm"])
         assert (made.BitsStored, made.PixelRepresentation, made.RescaleSlope, made.RescaleIntercept) == (16, 1, 1, 0)
         assert (made.pixel_array == stored(number).astype(int) - 1024 + 10).all()
+    assert len({kit.parsed(files[f"{number:05d}.dcm"]).SeriesInstanceUID for number in range(1, 5)}) == 1
 
 
 async def test_events_tell_how_far_it_is(serving, kit):

@@ -1,0 +1,216 @@
+"""The DIMSE side of the door: C-ECHO, C-STORE and storage commitment, for peers that may call.
+
+    association --(callers?)--> C-STORE --arrivals.take--> status (`service.pacs.statuses`)
+                  rejected      N-ACTION --commitments--> N-EVENT-REPORT
+
+pynetdicom gives each association a thread. What a peer sends of one instance is bounded while it comes in.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import structlog
+from pydicom import Dataset
+from pydicom.uid import UID
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import Event
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from imaging.compressed_pixels import COMPRESSED_SYNTAXES
+from imaging.stored_values import NATIVE_SYNTAXES
+from service.dicom.derived_instance import IMPLEMENTATION_VERSION
+from service.dicom.identity import IMPLEMENTATION_CLASS_UID
+from service.pacs.arrivals import TAKEN_CLASSES, Announced, Arrivals, Presence
+from service.pacs.association_server import GuardedServer
+from service.pacs.callers import Callers
+from service.pacs.configuration import Configuration, Node, Tls
+from service.pacs.statuses import PROCESSING_FAILURE, SUCCESS, comment_of, status_of
+from service.settings import Settings
+from service.telemetry import log_defect
+
+ENVELOPE_BYTES = 1 << 20
+"""Of an instance beside what a file may have: command, and what pynetdicom received ahead."""
+
+CONNECTIONS_PER_ASSOCIATION = 2
+"""Connections that have not associated yet must not take the places of those that have."""
+
+REJECTED_FOR_GOOD, BY_USER, CALLER_UNKNOWN = 1, 1, 3
+"""Result, source and reason of A-ASSOCIATE-RJ (PS3.8 9.3.4): calling AE title not recognised."""
+
+
+@dataclass(eq=False)
+class _Guest:
+    """One association.
+
+    Attributes:
+        aet, address: who it is.
+        presence: the series that it has begun to send.
+        unread: bytes that came since the last instance was complete.
+        taken: counts, by kind and by failure status.
+    """
+
+    aet: str
+    address: str
+    presence: Presence = field(default_factory=Presence)
+    unread: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Receiver:
+    """Takes associations, until it is stopped.
+
+    Args:
+        arrivals: where instances go.
+        configuration: of the node, with a port.
+        settings: of the app: how large a file may be.
+    """
+
+    def __init__(self, arrivals: Arrivals, configuration: Configuration, settings: Settings) -> None:
+        self._arrivals = arrivals
+        self._configuration = configuration
+        self._callers = Callers(configuration)
+        self._most = settings.max_upload_bytes + ENVELOPE_BYTES
+        self._guests: dict[Association, _Guest] = {}
+        self._log = structlog.get_logger("clearslice")
+        self._server: GuardedServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """On which it listens."""
+        assert self._server is not None  # noqa: S101 - asked after `start`
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begins to listen.
+
+        Raises:
+            OSError: the address cannot be bound, or a certificate not be read.
+        """
+        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it quotes what was sent
+        node = self._configuration.node
+        made = _entity(node).make_server(
+            (node.host, node.port or 0),
+            ae_title=node.aet,
+            evt_handlers=[
+                (evt.EVT_REQUESTED, self._on_requested),
+                (evt.EVT_DATA_RECV, self._on_data),
+                (evt.EVT_C_ECHO, lambda _: SUCCESS),
+                (evt.EVT_C_STORE, self._on_store),
+                (evt.EVT_CONN_CLOSE, self._on_closed),
+            ],
+            server_class=GuardedServer,
+            tls=None if node.tls is None else server_context(node.tls),
+            may_connect=self._callers.may_connect,
+            connections=node.associations * CONNECTIONS_PER_ASSOCIATION,
+        )
+        self._server = server = cast("GuardedServer", made)
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="dimse", daemon=True)
+        self._thread.start()
+        self._log.info("dimse_listens", aet=node.aet, host=node.host, port=self.port)
+
+    def stop(self) -> None:
+        """Ends it: what was not acknowledged will be sent again."""
+        if self._server is None:
+            return
+        self._server.shutdown()
+        for association in list(self._guests):
+            association.abort()
+        for association in list(self._guests):
+            association.join(timeout=5)
+            self._leave(association)
+        self._server = None
+
+    def _on_requested(self, event: Event) -> None:
+        association = event.assoc
+        asked = association.requestor.primitive
+        aet = str(asked.calling_ae_title).strip() if asked is not None else ""
+        address = str(association.requestor.address)
+        if not self._callers.may_call(aet, address):
+            self._log.warning("association_rejected", aet=aet, address=address)
+            association.acse.send_reject(REJECTED_FOR_GOOD, BY_USER, CALLER_UNKNOWN)
+            association.kill()
+            return
+        self._guests[association] = _Guest(aet, address)
+
+    def _on_data(self, event: Event) -> None:
+        guest = self._guests.get(event.assoc)
+        if guest is None:
+            return
+        guest.unread += len(event.data)
+        if guest.unread > self._most:
+            self._log.warning("association_aborted", aet=guest.aet, reason="an instance was too large")
+            event.assoc.abort(block=False)
+
+    def _on_store(self, event: Event) -> Any:
+        guest = self._guests[event.assoc]
+        guest.unread = 0
+        asked = cast("C_STORE", event.request)
+        announced = Announced(str(asked.AffectedSOPClassUID), str(asked.AffectedSOPInstanceUID))
+        try:
+            taken = self._arrivals.take(
+                event.encoded_dataset(), sender=guest.aet, presence=guest.presence, announced=announced
+            )
+        except Exception as error:  # noqa: BLE001 - pynetdicom would answer with the text of any
+            return self._failed(guest, error)
+        guest.counts[taken.kind] = guest.counts.get(taken.kind, 0) + 1
+        if taken.kind == "quarantined":
+            self._log.warning("instance_quarantined", series=taken.series, aet=guest.aet)
+        return SUCCESS
+
+    def _failed(self, guest: _Guest, error: Exception) -> Dataset:
+        status = status_of(error)
+        if status == PROCESSING_FAILURE:
+            log_defect(error)
+        else:
+            self._log.warning("instance_not_taken", aet=guest.aet, status=f"{status:04X}", reason=str(error))
+        guest.counts[f"{status:04X}"] = guest.counts.get(f"{status:04X}", 0) + 1
+        answer = Dataset()
+        answer.Status = status
+        answer.ErrorComment = comment_of(error)
+        return answer
+
+    def _on_closed(self, event: Event) -> None:
+        self._leave(event.assoc)
+
+    def _leave(self, association: Association) -> None:
+        guest = self._guests.pop(association, None)
+        if guest is not None:
+            guest.presence.leave()
+            if guest.counts:
+                self._log.info("association_ended", aet=guest.aet, **guest.counts)
+
+
+def _entity(node: Node) -> AE:
+    entity = AE(ae_title=node.aet)
+    entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    entity.implementation_version_name = IMPLEMENTATION_VERSION
+    entity.require_called_aet = True
+    entity.maximum_associations = node.associations
+    entity.maximum_pdu_size = node.pdu_bytes
+    entity.acse_timeout = entity.dimse_timeout = min(30.0, node.idle_seconds)
+    entity.network_timeout = node.idle_seconds
+    entity.add_supported_context(Verification)
+    syntaxes = sorted({*NATIVE_SYNTAXES, *COMPRESSED_SYNTAXES})
+    for sop_class in TAKEN_CLASSES:
+        entity.add_supported_context(sop_class, syntaxes)
+    return entity
+
+
+def server_context(tls: Tls) -> ssl.SSLContext:
+    """TLS 1.2 or newer, with our certificate; with `authority`, callers need one that it signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    assert tls.certificate is not None  # noqa: S101 - the configuration says so
+    context.load_cert_chain(tls.certificate, tls.key)
+    if tls.authority is not None:
+        context.load_verify_locations(tls.authority)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
