@@ -9,7 +9,6 @@ Settings --> ModelStore --> Engine --> FastAPI: routers, problem documents
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -17,24 +16,38 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from imaging import codec_process
 from model_store.store import ModelStore
 from model_store.watched import WatchedStore
-from service.api import comparisons, health, inference_protocol, jobs, metrics, models, problems, reconstructions
+from service.api import (
+    comparisons,
+    dicomweb,
+    health,
+    inference_protocol,
+    jobs,
+    metrics,
+    models,
+    problems,
+    reconstructions,
+)
+from service.api import pacs as pacs_api
 from service.api.access import HostCheck, allowed_names
 from service.api.linger import LingeringClose
 from service.dicom.identity import program_version
 from service.engine import Engine
+from service.errors import UnsafeConfiguration
 from service.inference.statistics import Statistics
 from service.keys_file import KeysFile
 from service.models import Load, load_by
-from service.settings import Settings, check_exposure
+from service.pacs.configuration import read_configuration
+from service.running import Parts, running
+from service.settings import Settings, check_exposure, environment_name
 from service.telemetry import Instruments, RequestContext
 from service.tokens import Tokens
 from service.tracing import Traces, traces_by_environment
 
 if TYPE_CHECKING:
     from service.jobs.jobs import Jobs
+    from service.pacs.service import PacsService
 
 DESCRIPTION = """Restores degraded images with U-Nets, low-dose CT first.
 
@@ -44,6 +57,7 @@ medical device."""
 TAGS = [
     {"name": "images", "description": "Restore and measure images."},
     {"name": "jobs", "description": "Restore a whole series, however long it takes."},
+    {"name": "PACS", "description": "Series come in from a PACS, their reconstructions go out."},
     {"name": "models", "description": "What models there are, what they were trained on, how they score."},
     {"name": "inference protocol", "description": "Tensors in, tensors out: the Open Inference Protocol, version 2."},
     {"name": "operation", "description": "Health and figures."},
@@ -54,12 +68,25 @@ def _now() -> datetime:
     return datetime.now(UTC).astimezone()
 
 
-def _jobs_of(settings: Settings, engine: Engine, instruments: Instruments) -> Jobs | None:
+def _kept(settings: Settings, engine: Engine, instruments: Instruments) -> tuple[Jobs | None, PacsService | None]:
+    """What needs a spool: jobs, and the PACS node."""
     if settings.spool is None:
-        return None
+        if settings.pacs is not None:
+            raise UnsafeConfiguration(
+                f"a PACS node keeps what it was sent until it is delivered: name a folder for it"
+                f" ({environment_name('spool')})"
+            )
+        return None, None
     from service.jobs.jobs import Jobs  # noqa: PLC0415 - its durable engine takes 0.3 s and 20 MB
 
-    return Jobs(settings.spool, settings, engine, instruments)
+    jobs = Jobs(settings.spool, settings, engine, instruments)
+    if settings.pacs is None:
+        return jobs, None
+    from service.pacs.service import PacsService  # noqa: PLC0415 - pynetdicom takes 0.2 s
+
+    configuration = read_configuration(settings.pacs)
+    pacs = PacsService(configuration, settings.spool, engine=engine, durable=jobs.durable, instruments=instruments)
+    return jobs, pacs
 
 
 def create_app(
@@ -80,8 +107,8 @@ def create_app(
         traces: instead of those that OpenTelemetry's variables describe.
 
     Raises:
-        UnsafeConfiguration: as `check_exposure` and `service.jobs.spool.Spool` say; its subclass InvalidKeysFile, as
-            `KeysFile` says.
+        UnsafeConfiguration: as `check_exposure` and `service.jobs.spool.Spool` say; its subclasses InvalidKeysFile and
+            InvalidConfiguration, as `KeysFile` and `read_configuration` say.
     """
     check_exposure(settings)
     instruments = Instruments()
@@ -97,32 +124,15 @@ def create_app(
         instruments=instruments,
         traces=traces,
     )
-    kept_jobs = _jobs_of(settings, engine, instruments)
+    kept_jobs, pacs = _kept(settings, engine, instruments)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        codec_process.configure(workers=settings.codec_threads, seconds=settings.codec_seconds)
-        codec_process.start()
-        app.state.starting = starting = asyncio.create_task(engine.start())
-        tasks = [starting, asyncio.create_task(engine.watch_store())]
-        if kept_jobs is not None:
-            await kept_jobs.start()
-            tasks.append(asyncio.create_task(kept_jobs.sweep()))
-        if keys is not None:
-            tasks.append(asyncio.create_task(keys.watch()))
-        if tokens is not None:
-            tasks.append(asyncio.create_task(tokens.watch()))
-        try:
+        watched = [each for each in (keys, tokens) if each is not None]
+        parts = Parts(engine, jobs=kept_jobs, pacs=pacs, watched=watched, traces=traces)
+        async with running(parts, settings) as starting:
+            app.state.starting = starting
             yield
-        finally:
-            engine.drain()
-            if kept_jobs is not None:
-                await kept_jobs.stop()
-            engine.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="clearslice",
@@ -137,9 +147,9 @@ def create_app(
         redoc_url=None,
     )
     app.state.engine, app.state.jobs, app.state.statistics = engine, kept_jobs, Statistics()
-    app.state.keys, app.state.tokens = keys, tokens
+    app.state.keys, app.state.tokens, app.state.pacs = keys, tokens, pacs
     # Routes are looked through in this order for each request.
-    for module in (reconstructions, inference_protocol, comparisons, jobs, metrics, models, health):
+    for module in (reconstructions, inference_protocol, comparisons, jobs, dicomweb, pacs_api, metrics, models, health):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(HostCheck, names=allowed_names(settings))

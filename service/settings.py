@@ -224,6 +224,11 @@ class Settings(BaseSettings):
     job_retention: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=24 * 3600.0, description="Seconds that a job is kept after it has ended; then its images are removed."
     )
+    pacs: Path | None = Field(
+        default=None,
+        description="pacs.toml, which makes this server a PACS node: who may send it series, and where their"
+        " reconstructions go. Needs `spool`. Default: none.",
+    )
     drain_seconds: Annotated[int, Field(ge=0)] = Field(
         default=70,
         description="Seconds after SIGTERM in which accepted requests finish: `request_timeout` and a reserve.",

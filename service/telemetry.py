@@ -103,6 +103,14 @@ class Instruments:
         self.jobs = count("jobs", "Jobs that ended, done or failed.", "state")
         self.jobs_open = gauge("jobs_open", "Jobs that wait or run.")
         self.spool_free_bytes = gauge("spool_free_bytes", "Free bytes on the disk of the spool; 0 without one.")
+        self.pacs_instances = count(
+            "pacs_instances", "Instances that came from a PACS, by what was said of them.", "kind"
+        )
+        self.pacs_jobs = count("pacs_jobs", "Series from a PACS that ended.", "state")
+        self.pacs_open = gauge("pacs_open", "Series from a PACS that are restored or delivered.")
+        self.pacs_dead = gauge(
+            "pacs_dead", "Series from a PACS that failed or are dead letters, and wait for somebody."
+        )
         self.ready = gauge("ready", "1 while the service takes requests.")
         self.loaded = gauge("loaded_versions", "Model versions in memory.")
         ProcessCollector(registry=registry)

@@ -32,6 +32,7 @@ from model_store.errors import (
     UnknownModel,
 )
 from service import errors
+from service.pacs import errors as pacs_errors
 
 MEDIA_TYPE = "application/problem+json"
 PROTOCOL = "/v2"
@@ -90,6 +91,14 @@ TABLE: dict[type[Exception], Kind] = {
     errors.KeyReused: Kind(422, "idempotency-key-reused", "The idempotency key belongs to another request"),
     errors.NoSpool: Kind(503, "no-spool", "This server keeps no jobs"),
     errors.SpoolFull: Kind(507, "spool-full", "The disk has no room for another job"),
+    pacs_errors.NoRoom: Kind(507, "no-room", "The disk has no room for another instance"),
+    pacs_errors.NotAsAnnounced: Kind(409, "not-as-announced", "The instance is another one than was announced"),
+    pacs_errors.ClassNotTaken: Kind(409, "class-not-taken", "Instances of this class are not taken"),
+    pacs_errors.NotWanted: Kind(409, "not-wanted", "The rules of this node refuse the series"),
+    pacs_errors.Incomplete: Kind(409, "incomplete", "Instances that would be needed are not here any more"),
+    pacs_errors.NotDelivered: Kind(502, "not-delivered", "A peer did not take the series"),
+    pacs_errors.NoSuchPacsJob: Kind(404, "no-such-series", "There is no such series in this state"),
+    pacs_errors.NoNode: Kind(503, "no-node", "This server is no PACS node"),
     errors.ClientLeft: Kind(CLIENT_CLOSED_REQUEST, "client-left", "The client closed the connection"),
     errors.ModelFailed: Kind(500, "model-failed", "The model gave an unusable answer"),
     errors.RuleViolated: Kind(500, "rule-violated", "The derived instance broke a rule and was not delivered"),

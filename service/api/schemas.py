@@ -336,3 +336,24 @@ MODEL_RESPONSES: dict[int | str, dict[str, Any]] = {
     # also keeps FastAPI from listing its own validation error, which we never answer
     "default": {"description": "Any other problem.", "content": {MEDIA_TYPE: {"schema": PROBLEM}}},
 }
+
+_STORED = {
+    "description": "Store Instances Response (PS3.18 10.5.3).",
+    "content": {"application/dicom+json": {"schema": {"type": "object"}}},
+}
+
+STOW_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **problems(400, 401, 403, 408, 413, 415, 421, 429, 500),
+    **dict.fromkeys((200, 202, 409), _STORED),
+    503: {**_STORED, "description": "No room on the disk; or, as a problem document, no PACS node, or about to end."},
+}
+
+STOW_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/related": {"schema": {"type": "string", "format": "binary"}},
+        "application/dicom": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+
+PACS_OBJECT = {"content": {"application/json": {"schema": {"type": "object"}}}}

@@ -35,7 +35,7 @@ from imaging.dicom_file import read_dicom
 from imaging.errors import ImagingError
 from imaging.limits import Limits
 from imaging.pixel_encoding import PixelEncoding, native_values
-from service.dicom.elements import PIXEL_DATA, Element, File, item, read_file, write_elements, write_file, with_syntax
+from service.dicom.elements import PIXEL_DATA, Element, File, item, read_file, with_syntax, write_elements, write_file
 from service.errors import RuleViolated
 
 Compression = Literal["jpeg-ls", "jpeg-2000", "rle"]
@@ -54,6 +54,8 @@ _SEQUENCE_DELIMITER = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 _FRAMES, _ROWS, _COLUMNS = 0x00280008, 0x00280010, 0x00280011
 _ALLOCATED, _STORED, _SIGNED = 0x00280100, 0x00280101, 0x00280103
+_OF_PIXELS = frozenset({_ROWS, _COLUMNS, _ALLOCATED, _STORED, _SIGNED})
+"""Of one frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +87,10 @@ def compressed(data: bytes, syntax: Compression) -> bytes:
     if syntax != "rle" and min(pixels.words.shape[1:]) < MIN_SIDE:
         raise ValueError(f"{syntax} needs images of at least {MIN_SIDE} x {MIN_SIDE} pixels")
     streams = [_encoded(frame, pixels.encoding, syntax) for frame in pixels.words]
-    made = _with_streams(file, streams, syntax)
-    _check(made, pixels, syntax)
-    return made
+    described = File(file.meta, tuple(one for one in file.elements if one.tag in _OF_PIXELS))
+    for stream, values in zip(streams, pixels.values, strict=True):
+        _check(_with_streams(described, [stream], syntax), values, pixels.encoding, syntax)
+    return _with_streams(file, streams, syntax)
 
 
 def _pixels(file: File) -> _Pixels:
@@ -142,21 +145,27 @@ def _with_streams(file: File, streams: list[bytes], syntax: Compression) -> byte
     return b"".join((head, start, table, *fragments, _SEQUENCE_DELIMITER, write_elements(after)))
 
 
-def _check(made: bytes, pixels: _Pixels, syntax: Compression) -> None:
-    """By the way that every file comes in: structure, header, decoder in its own process, bits and sign."""
-    count, rows, columns = pixels.words.shape
-    shape = (rows, columns) if count == 1 else (count, rows, columns)
+def _check(made: bytes, values: NDArray[Any], encoding: PixelEncoding, syntax: Compression) -> None:
+    """By the way that every file comes in: structure, header, decoder in its own process, bits and sign.
+
+    Args:
+        made: a file of one frame and what describes it. A whole multi-frame instance could be beyond the limits and the
+            time that are for what others send.
+        values: (H, W) stored values that it must hold.
+        encoding, syntax: of them.
+    """
+    rows, columns = values.shape
     try:
-        read = read_dicom(made, limits=Limits(max_bytes=len(made), max_pixels=rows * columns, max_frames=count))
-        same = np.array_equal(decode_compressed(read, shape, pixels.encoding), pixels.values.reshape(shape))
+        read = read_dicom(made, limits=Limits(max_bytes=len(made), max_pixels=rows * columns))
+        same = np.array_equal(decode_compressed(read, (rows, columns), encoding), values)
     except ImagingError as error:
-        raise RuleViolated(
-            f"the {syntax} of a derived instance cannot be read, and was not delivered; this is a defect of the program",
-            findings=(str(error),),
-        ) from error
+        raise _defect(syntax, f"the compressed pixel data cannot be read: {error}") from error
     if not same:
-        raise RuleViolated(
-            f"the {syntax} of a derived instance has other pixels, and was not delivered; this is a defect of the"
-            " program",
-            findings=(f"{SYNTAXES[syntax]} must give back every stored value",),
-        )
+        raise _defect(syntax, "the compressed pixel data must give back every stored value")
+
+
+def _defect(syntax: Compression, finding: str) -> RuleViolated:
+    return RuleViolated(
+        f"a derived instance in {syntax} is not what it was and was not delivered; this is a defect of the program",
+        findings=(finding,),
+    )

@@ -26,6 +26,9 @@ FILE_META_LENGTH, TRANSFER_SYNTAX = 0x00020000, 0x00020010
 PIXEL_DATA = 0x7FE00010
 
 _PREAMBLE = b"\0" * 128 + b"DICM"
+_LENGTH_BYTES = 12
+"""Of the element that says how long the file meta is."""
+
 _ITEM = 0xFFFEE000
 _SHORT_MAX = 0xFFFF
 
@@ -78,12 +81,16 @@ def read_file(data: bytes) -> File:
     """
     if data[: len(_PREAMBLE)] != _PREAMBLE:
         raise ValueError("the bytes are no file of a derived instance")
-    everything = read_elements(data[len(_PREAMBLE) :])
-    meta = tuple(one for one in everything if one.tag >> 16 == FILE_META_LENGTH >> 16)
+    begin = len(_PREAMBLE) + _LENGTH_BYTES
+    length = read_elements(data[len(_PREAMBLE) : begin])
+    if [one.tag for one in length] != [FILE_META_LENGTH]:
+        raise ValueError("the bytes are no file of a derived instance: its file meta has no length")
+    end = begin + int.from_bytes(length[0].value, "little")
+    meta = read_elements(data[begin:end])
     syntax = [one.text() for one in meta if one.tag == TRANSFER_SYNTAX]
     if syntax != [ExplicitVRLittleEndian]:
         raise ValueError(f"a derived instance is in Explicit VR Little Endian, not {syntax}")
-    return File(meta=tuple(one for one in meta if one.tag != FILE_META_LENGTH), elements=everything[len(meta) :])
+    return File(meta, read_elements(data[end:]))
 
 
 def write_file(file: File) -> bytes:

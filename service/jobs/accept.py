@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
@@ -105,8 +107,15 @@ def _check(dataset: Dataset, one: dict[str, str], seen: set[str], settings: Sett
     seen.add(uid)
 
 
+class Sources(Protocol):
+    """Where the source instances of a series lie; numbers begin with 1."""
+
+    def source(self, number: int) -> Path:
+        """One of them."""
+
+
 def settle(
-    entry: Entry,
+    sources: Sources,
     instances: int,
     task: Task,
     *,
@@ -117,7 +126,7 @@ def settle(
     """The version for a series; the images are those of the slice in its middle.
 
     Args:
-        entry: unpacked.
+        sources: checked.
         instances: how many there are.
         task: as asked, but without an image.
         store, settings, standing: as `service.task.prepare`.
@@ -125,12 +134,12 @@ def settle(
     Raises:
         ModelStoreError, ImagingError, ServiceError: as `service.task.prepare`.
     """
-    middle = replace(task, image=entry.source((instances + 1) // 2).read_bytes())
+    middle = replace(task, image=sources.source((instances + 1) // 2).read_bytes())
     if task.model != AUTO:
         return prepare(middle, store, settings, standing)
     images = []
     for number in spread(instances, MOST_IMAGES):
-        frames = formats.decode(entry.source(number).read_bytes(), limits=settings.limits())
+        frames = formats.decode(sources.source(number).read_bytes(), limits=settings.limits())
         images.append(frames.images[len(frames) // 2].pixels)
     chosen = auto.choose_for(store, "HU", images)
     return replace(prepare(replace(middle, model=chosen.version.ref), store, settings, standing), chosen=chosen.reason)

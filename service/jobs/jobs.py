@@ -128,6 +128,9 @@ class Jobs:
         running = [live.work for live in self._live.values() if live.work is not None]
         await asyncio.gather(*running, return_exceptions=True)
         self._unpacking.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """Lets another process have the spool."""
         self._spool.close()
 
     # accepting

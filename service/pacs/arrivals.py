@@ -17,11 +17,10 @@ use the door at once.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,9 +40,10 @@ from imaging.errors import ImagingError, NotAnImage
 from service.dicom.derived_instance import IMPLEMENTATION_VERSION
 from service.dicom.eligibility import made_here
 from service.dicom.identity import IMPLEMENTATION_CLASS_UID
-from service.files import flush_folder, write_file
+from service.files import write_file
 from service.pacs.configuration import Configuration
 from service.pacs.errors import ClassNotTaken, NoRoom, NotAsAnnounced, NotWanted
+from service.pacs.quarantine import Quarantine
 from service.pacs.routing import decide, facts_of
 from service.pacs.series_folder import OWNER_ONLY, SeriesFolder, digest_of, is_file_name
 from service.settings import Settings
@@ -76,10 +76,19 @@ class Taken:
 
 @dataclass(frozen=True)
 class Announced:
-    """What a sender said of an instance before it sent it."""
+    """What a sender said of an instance before it sent it; empty: nothing."""
 
-    sop_class: str
-    uid: str
+    sop_class: str = ""
+    uid: str = ""
+    study: str = ""
+
+    def fits(self, sop_class: str, uid: str, study: str) -> bool:
+        """Whether that is what came."""
+        pairs = ((self.sop_class, sop_class), (self.uid, uid), (self.study, study))
+        return all(said in ("", found) for said, found in pairs)
+
+
+NOTHING_SAID = Announced()
 
 
 class Presence:
@@ -116,10 +125,11 @@ class Arrivals:
         self._configuration = configuration
         self._settings = settings
         self._arriving, self._series = folder / "arriving", folder / "series"
-        self._quarantine, self._incoming = folder / "quarantine", folder / "incoming"
-        for path in (folder, self._arriving, self._series, self._quarantine, self._incoming):
+        self._incoming = folder / "incoming"
+        for path in (folder, self._arriving, self._series, self._incoming):
             path.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
         folder.chmod(OWNER_ONLY)
+        self.quarantine = Quarantine(folder / "quarantine")
 
     def series(self, uid: str) -> SeriesFolder:
         """The folder of a series, whether it is there or not.
@@ -137,7 +147,28 @@ class Arrivals:
             if is_file_name(path.name):
                 yield SeriesFolder(path)
 
-    def take(self, data: bytes, *, sender: str, presence: Presence, announced: Announced | None = None) -> Taken:
+    def arriving(self) -> list[Path]:
+        """`arriving_marker` of every series that has one."""
+        return [path for path in self._arriving.iterdir() if is_file_name(path.name)]
+
+    def arriving_marker(self, uid: str) -> Path:
+        """A file that is there while something of a series came that no job knows of: last changed when the last of it
+        came, and it holds when the first did, in seconds of the epoch."""
+        return self._arriving / uid
+
+    def mark_complete(self, series: SeriesFolder) -> None:
+        """A series is to be looked at as soon as possible, as if all of it had come long ago."""
+        place = self.arriving_marker(series.uid)
+        write_file(place, b"0", replace=True)
+        os.utime(place, (0, 0))
+
+    def incoming(self) -> Path:
+        """A new folder for something that is not whole yet."""
+        aside = self._incoming / uuid.uuid4().hex
+        aside.mkdir(mode=OWNER_ONLY)
+        return aside
+
+    def take(self, data: bytes, *, sender: str, presence: Presence, announced: Announced = NOTHING_SAID) -> Taken:
         """Keeps an instance. When this returns, it is on the disk.
 
         Args:
@@ -212,11 +243,11 @@ class Arrivals:
 
     def _mark(self, series: SeriesFolder) -> None:
         """Something of the series came just now."""
-        place = self._arriving / series.uid
+        place = self.arriving_marker(series.uid)
         try:
             os.utime(place)
         except FileNotFoundError:
-            write_file(place, datetime.now(UTC).isoformat().encode(), replace=True)
+            write_file(place, str(time.time()).encode(), replace=True)
 
     def _written(self, taken: Taken, syntax: UID, encoded: bytes, sender: str) -> bytes:
         meta = FileMetaDataset()
@@ -232,12 +263,6 @@ class Arrivals:
         return written.getvalue()
 
     def _set_aside(self, data: bytes, taken: Taken, digest: str) -> None:
-        """Into quarantine, once however often it comes."""
-        place = self._quarantine / hashlib.sha256(f"{taken.series}\n{taken.uid}\n{digest}".encode()).hexdigest()[:32]
-        if place.is_dir():
-            return
-        aside = self._incoming / uuid.uuid4().hex
-        aside.mkdir(mode=OWNER_ONLY)
         about = {
             "study": taken.study,
             "series": taken.series,
@@ -245,14 +270,7 @@ class Arrivals:
             "reason": "an instance of this UID with other content, or in another encoding, had come before",
             "received": datetime.now(UTC).isoformat(),
         }
-        write_file(aside / "instance.dcm", data, replace=False)
-        write_file(aside / "about.json", json.dumps(about, indent=1).encode(), replace=False)
-        with contextlib.suppress(OSError):  # two senders may have brought it at once
-            aside.rename(place)
-        if not place.is_dir():
-            raise NoRoom("the instance could not be put into quarantine")
-        flush_folder(self._quarantine)
-        shutil.rmtree(aside, ignore_errors=True)
+        self.quarantine.put(data, about, digest=digest, aside=self.incoming())
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
@@ -262,12 +280,12 @@ class Arrivals:
             raise NoRoom(f"the disk of this node failed: {error.strerror}; try again later") from None
 
 
-def _identified(dataset: SourceInstance, announced: Announced | None) -> Taken:
+def _identified(dataset: SourceInstance, announced: Announced) -> Taken:
     """Who it is; `kind` is not known yet."""
     study, series, uid = (text(dataset, keyword) for keyword in _UIDS)
     sop_class = text(dataset, "SOPClassUID")
-    if announced is not None and (announced.sop_class, announced.uid) != (sop_class, uid):
-        raise NotAsAnnounced("SOPClassUID or SOPInstanceUID is another one than was announced for it")
+    if not announced.fits(sop_class, uid, study):
+        raise NotAsAnnounced("SOPClassUID, SOPInstanceUID or StudyInstanceUID is another one than was announced for it")
     if sop_class not in TAKEN_CLASSES:
         raise ClassNotTaken("it is no CT image: CT Image Storage and the multi-frame classes of CT are taken")
     for keyword, value in zip(_UIDS, (study, series, uid), strict=True):

@@ -40,6 +40,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from model_store.refs import parse_ref
 from service.errors import InvalidConfiguration
+from service.pacs.audit.settings import Audit
 from service.settings import is_loopback
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
@@ -103,6 +104,7 @@ class Node(_Part):
         aet: its AE title, of what it receives and sends.
         host, port: where it takes associations; no port: none.
         tls: for these.
+        apart: whether `clearslice pacs listen` receives, in a process of its own that survives this one.
         any_caller: whether who is no peer with `may_send` may send, too; also from anywhere.
         associations: at once; more are rejected, which senders take for "try again".
         pdu_bytes: of the largest message part that is taken.
@@ -118,6 +120,7 @@ class Node(_Part):
     host: str = "127.0.0.1"
     port: Port | None = None
     tls: Tls | None = None
+    apart: bool = False
     any_caller: bool = False
     associations: Annotated[int, Field(ge=1, le=200)] = 10
     pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 24)] = 1 << 17
@@ -275,6 +278,7 @@ class Configuration(_Part):
     """All of pacs.toml."""
 
     node: Node = Node()
+    audit: Audit | None = None
     peers: dict[Annotated[str, Field(pattern=NAME)], Peer] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
 

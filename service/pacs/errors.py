@@ -29,3 +29,19 @@ class ClassNotTaken(NotTaken):
 
 class NotWanted(NotTaken):
     """A rule refuses its series, no rule takes it, or it is a reconstruction of this program."""
+
+
+class Incomplete(ServiceError):
+    """Instances of a series are not here any more that would be needed to make it anew."""
+
+
+class NotDelivered(ServiceError):
+    """A peer did not take a derived series, or does not keep it."""
+
+
+class NoSuchPacsJob(ServiceError):
+    """There is no such series, or it is not in a state in which that could be done."""
+
+
+class NoNode(ServiceError):
+    """The server has no pacs.toml."""

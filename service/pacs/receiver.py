@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -29,9 +30,15 @@ from service.dicom.derived_instance import IMPLEMENTATION_VERSION
 from service.dicom.identity import IMPLEMENTATION_CLASS_UID
 from service.pacs.arrivals import TAKEN_CLASSES, Announced, Arrivals, Presence
 from service.pacs.association_server import GuardedServer
+from service.pacs.audit.facts import Party
+from service.pacs.audit.trail import Trail
 from service.pacs.callers import Callers
+from service.pacs.commitment import PUSH_MODEL, report_of
 from service.pacs.configuration import Configuration, Node, Tls
+from service.pacs.peers import PeerError
+from service.pacs.reports import Reports
 from service.pacs.statuses import PROCESSING_FAILURE, SUCCESS, comment_of, status_of
+from service.pacs.transfers import Transfers
 from service.settings import Settings
 from service.telemetry import log_defect
 
@@ -53,13 +60,15 @@ class _Guest:
         aet, address: who it is.
         presence: the series that it has begun to send.
         unread: bytes that came since the last instance was complete.
-        taken: counts, by kind and by failure status.
+        transfers: what it sent, for the audit trail.
+        counts: instances by kind and by failure status.
     """
 
     aet: str
     address: str
     presence: Presence = field(default_factory=Presence)
     unread: int = 0
+    transfers: Transfers = field(default_factory=Transfers)
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -70,12 +79,25 @@ class Receiver:
         arrivals: where instances go.
         configuration: of the node, with a port.
         settings: of the app: how large a file may be.
+        trail: where it is told who sent what.
+        told: of each instance, what was said of it: `Taken.kind`, or a failure status.
     """
 
-    def __init__(self, arrivals: Arrivals, configuration: Configuration, settings: Settings) -> None:
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        configuration: Configuration,
+        settings: Settings,
+        *,
+        trail: Trail,
+        told: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._arrivals = arrivals
         self._configuration = configuration
         self._callers = Callers(configuration)
+        self._reports = Reports(arrivals.folder)
+        self._trail = trail
+        self._told = told
         self._most = settings.max_upload_bytes + ENVELOPE_BYTES
         self._guests: dict[Association, _Guest] = {}
         self._log = structlog.get_logger("clearslice")
@@ -104,6 +126,7 @@ class Receiver:
                 (evt.EVT_DATA_RECV, self._on_data),
                 (evt.EVT_C_ECHO, lambda _: SUCCESS),
                 (evt.EVT_C_STORE, self._on_store),
+                (evt.EVT_N_EVENT_REPORT, self._on_report),
                 (evt.EVT_CONN_CLOSE, self._on_closed),
             ],
             server_class=GuardedServer,
@@ -135,6 +158,7 @@ class Receiver:
         address = str(association.requestor.address)
         if not self._callers.may_call(aet, address):
             self._log.warning("association_rejected", aet=aet, address=address)
+            self._trail.rejected(Party(user=aet, aet=aet, host=address), "the AE title may not call from there")
             association.acse.send_reject(REJECTED_FOR_GOOD, BY_USER, CALLER_UNKNOWN)
             association.kill()
             return
@@ -160,7 +184,8 @@ class Receiver:
             )
         except Exception as error:  # noqa: BLE001 - pynetdicom would answer with the text of any
             return self._failed(guest, error)
-        guest.counts[taken.kind] = guest.counts.get(taken.kind, 0) + 1
+        guest.transfers.add(taken)
+        self._count(guest, taken.kind)
         if taken.kind == "quarantined":
             self._log.warning("instance_quarantined", series=taken.series, aet=guest.aet)
         return SUCCESS
@@ -171,11 +196,27 @@ class Receiver:
             log_defect(error)
         else:
             self._log.warning("instance_not_taken", aet=guest.aet, status=f"{status:04X}", reason=str(error))
-        guest.counts[f"{status:04X}"] = guest.counts.get(f"{status:04X}", 0) + 1
+        self._count(guest, f"{status:04X}")
         answer = Dataset()
         answer.Status = status
         answer.ErrorComment = comment_of(error)
         return answer
+
+    def _count(self, guest: _Guest, kind: str) -> None:
+        guest.counts[kind] = guest.counts.get(kind, 0) + 1
+        self._told(kind)
+
+    def _on_report(self, event: Event) -> tuple[int, None]:
+        """A peer says what it keeps of what it was sent."""
+        asked = cast("N_EVENT_REPORT", event.request)
+        try:
+            self._reports.keep(report_of(int(asked.EventTypeID or 0), event.event_information))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._log.warning("report_not_taken", reason=str(error) if isinstance(error, PeerError) else "a defect")
+            if not isinstance(error, PeerError):
+                log_defect(error)
+            return PROCESSING_FAILURE, None
+        return SUCCESS, None
 
     def _on_closed(self, event: Event) -> None:
         self._leave(event.assoc)
@@ -184,6 +225,8 @@ class Receiver:
         guest = self._guests.pop(association, None)
         if guest is not None:
             guest.presence.leave()
+            sender = Party(user=guest.aet, aet=guest.aet, host=guest.address)
+            guest.transfers.tell(self._trail, sender, encrypted=self._configuration.node.tls is not None)
             if guest.counts:
                 self._log.info("association_ended", aet=guest.aet, **guest.counts)
 
@@ -198,6 +241,8 @@ def _entity(node: Node) -> AE:
     entity.acse_timeout = entity.dimse_timeout = min(30.0, node.idle_seconds)
     entity.network_timeout = node.idle_seconds
     entity.add_supported_context(Verification)
+    # reports come from who was asked: it associates with us, and takes the role of the service (PS3.4 J.3.3)
+    entity.add_supported_context(PUSH_MODEL, scu_role=True, scp_role=True)
     syntaxes = sorted({*NATIVE_SYNTAXES, *COMPRESSED_SYNTAXES})
     for sop_class in TAKEN_CLASSES:
         entity.add_supported_context(sop_class, syntaxes)

@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -84,6 +85,10 @@ class SeriesFolder:
             place.parent.mkdir(mode=OWNER_ONLY, exist_ok=True)
             flush_folder(self.folder)
         write_file(place, data, replace=False)
+
+    def remove_sources(self) -> None:
+        """Removes all instances as they came; what is `known` stays."""
+        shutil.rmtree(self.folder / "source", ignore_errors=True)
 
     def known(self) -> Mapping[str, str]:
         """SOPInstanceUID -> `digest_of`, of instances that came before the series was last closed."""

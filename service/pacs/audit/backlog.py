@@ -50,6 +50,7 @@ class Backlog:
         self._waiting: deque[Record] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._last = False
         self._lost = 0
         self._failures = 0
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
@@ -98,6 +99,7 @@ class Backlog:
         """The oldest message, which stays; None: there are none, and there will be none."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
+            self._last = self._closing
             return self._waiting[0] if self._waiting else None
 
     def _attempt(self, record: Record) -> bool:
@@ -135,10 +137,10 @@ class Backlog:
         self._failures = 0
 
     def _pause(self) -> bool:
-        """Waits before the next attempt; False: there is to be none. One more is made when `close` ends the pause."""
+        """Waits before the next attempt; False: there is to be none. The last one begins after `close` was called."""
         first, longest = self._pauses
         with self._changed:
-            if self._closing:
+            if self._last:
                 return False
             seconds = min(first * 2.0 ** min(self._failures - 1, 30), longest)
             self._changed.wait_for(lambda: self._closing, seconds)

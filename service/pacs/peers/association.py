@@ -45,7 +45,7 @@ class NothingAccepted(PeerRefused):
 
 
 class _Socket(AssociationSocket):
-    """Closed also when it cannot be shut down: pynetdicom leaves one that never was connected to the garbage collector."""
+    """Closed also when it cannot be shut down, since it never was connected, say: pynetdicom would leak it then."""
 
     def _shutdown_socket(self) -> None:
         opened = self.socket

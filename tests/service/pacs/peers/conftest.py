@@ -6,9 +6,9 @@ certificates -> an authority, and a certificate of it for 127.0.0.1, as PEM file
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 import types
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ class _Authority:
         )
 
     def _draft(self, subject, key, *, authority):
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.now(UTC)
         own = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         return (
             x509.CertificateBuilder()
@@ -97,13 +97,11 @@ class _Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own), critical=False)
         )
 
 

@@ -1,0 +1,161 @@
+"""/v1/pacs: what the PACS node is at, and what to do about what went wrong. For administrators.
+
+node --> series and their states --> requeue, discard            quarantine --> fetch, discard
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from service.api import schemas
+from service.api.access import requires
+from service.api.dicomweb import service_of
+from service.keys import Scope
+from service.pacs.live import describe
+from service.pacs.overview import overview as counts_of
+
+if TYPE_CHECKING:  # it loads pynetdicom and the durable engine, which only a node needs
+    from service.pacs.node import PacsNode
+
+router = APIRouter(tags=["PACS"])
+
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+def _node(request: Request) -> PacsNode:
+    return service_of(request).node
+
+
+@router.get(
+    "/v1/pacs",
+    summary="What the PACS node is at",
+    response_class=JSONResponse,
+    responses={
+        200: {"description": "Counts of instances and series.", **schemas.PACS_OBJECT},
+        **schemas.problems(401, 403, 421, 503),
+    },
+    dependencies=[requires(Scope.ADMIN)],
+)
+async def overview(request: Request) -> Response:
+    """Instances by what became of them, series that still come in, and what is in quarantine. All instances that were
+    ever taken and are not forgotten yet are counted here once."""
+    node = _node(request)
+    found = await asyncio.to_thread(counts_of, node.jobs(), node.arrivals)
+    return JSONResponse({"aet": node.configuration.node.aet, **found}, headers=_NO_STORE)
+
+
+@router.get(
+    "/v1/pacs/series",
+    summary="Series that came from a PACS",
+    response_class=JSONResponse,
+    responses={
+        200: {"description": "The newest first.", **schemas.PACS_OBJECT},
+        **schemas.problems(401, 403, 421, 503),
+    },
+    dependencies=[requires(Scope.ADMIN)],
+)
+async def index(request: Request) -> Response:
+    """Every complete series that is not forgotten yet: what was settled for it, how far it is, and where its
+    reconstruction went. A `problem` says why it failed; of a dead letter, what the peer said."""
+    return JSONResponse({"series": [describe(live) for live in _node(request).jobs()]}, headers=_NO_STORE)
+
+
+@router.get(
+    "/v1/pacs/series/{id}",
+    summary="One of them",
+    response_class=JSONResponse,
+    responses={
+        200: {"description": "The series.", **schemas.PACS_OBJECT},
+        **schemas.problems(401, 403, 404, 421, 503),
+    },
+    dependencies=[requires(Scope.ADMIN)],
+)
+async def show(request: Request, id: str) -> Response:  # noqa: A002 - as the path names it
+    """As in the list."""
+    return JSONResponse(describe(_node(request).repair.find(id)), headers=_NO_STORE)
+
+
+@router.post(
+    "/v1/pacs/series/{id}/requeue",
+    summary="Try a failed series or a dead letter once more",
+    status_code=202,
+    response_class=JSONResponse,
+    responses={
+        202: {"description": "It is tried; `series` is null where it becomes another one.", **schemas.PACS_OBJECT},
+        **schemas.problems(401, 403, 404, 421, 503, 507),
+    },
+    dependencies=[requires(Scope.ADMIN)],
+)
+async def requeue(request: Request, id: str) -> Response:  # noqa: A002
+    """What was restored is not made again: a dead letter is sent as it was. A series that was not whole, or that no
+    rule took, is looked at anew, under the rules of now."""
+    live = await _node(request).repair.requeue(id)
+    found = None if live is None else describe(live)
+    return JSONResponse({"series": found}, status_code=202, headers=_NO_STORE)
+
+
+@router.delete(
+    "/v1/pacs/series/{id}",
+    summary="Remove the images of a failed series or a dead letter",
+    status_code=204,
+    response_class=Response,
+    responses={204: {"description": "They are removed."}, **schemas.problems(401, 403, 404, 421, 503, 507)},
+    dependencies=[requires(Scope.ADMIN)],
+)
+async def discard(request: Request, id: str) -> Response:  # noqa: A002
+    """The record of it stays until it is forgotten like those that were delivered."""
+    await _node(request).repair.discard(id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/v1/pacs/quarantine",
+    summary="Instances in quarantine",
+    response_class=JSONResponse,
+    responses={
+        200: {"description": "Each with the reason.", **schemas.PACS_OBJECT},
+        **schemas.problems(401, 403, 421, 503),
+    },
+    dependencies=[requires(Scope.ADMIN)],
+)
+async def quarantine(request: Request) -> Response:
+    """Instances whose UID had come before with other content. Neither of the two can be known to be right."""
+    found = await asyncio.to_thread(_node(request).arrivals.quarantine.index)
+    return JSONResponse({"instances": found}, headers=_NO_STORE)
+
+
+@router.get(
+    "/v1/pacs/quarantine/{id}",
+    summary="Fetch one of them",
+    response_class=FileResponse,
+    responses={
+        200: {
+            "description": "The instance, as it came.",
+            "content": {"application/dicom": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **schemas.problems(401, 403, 404, 421, 503),
+    },
+    dependencies=[requires(Scope.ADMIN)],
+)
+async def fetch(request: Request, id: str) -> Response:  # noqa: A002
+    """A DICOM file."""
+    path = await asyncio.to_thread(_node(request).arrivals.quarantine.find, id)
+    return FileResponse(path, media_type="application/dicom", filename=f"{id}.dcm", headers=_NO_STORE)
+
+
+@router.delete(
+    "/v1/pacs/quarantine/{id}",
+    summary="Remove one of them",
+    status_code=204,
+    response_class=Response,
+    responses={204: {"description": "It is gone."}, **schemas.problems(401, 403, 404, 421, 503)},
+    dependencies=[requires(Scope.ADMIN)],
+)
+async def release(request: Request, id: str) -> Response:  # noqa: A002
+    """For when somebody has looked at it."""
+    await asyncio.to_thread(_node(request).arrivals.quarantine.remove, id)
+    return Response(status_code=204)

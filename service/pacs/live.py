@@ -1,0 +1,101 @@
+"""A job as it is known in memory, and what administrators are told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from service.pacs.job_folder import JobFolder
+from service.pacs.record import Delivery, Ended, PacsJob, Restored
+
+State = Literal["waiting", "restoring", "delivering", "delivered", "kept", "failed", "dead"]
+
+
+@dataclass(eq=False)
+class LiveJob:
+    """One job.
+
+    Attributes:
+        folder: of it.
+        restored, ended: how far it is, as on the disk.
+        deliveries: peer -> how far it is there.
+        done: instances that are derived.
+        work: the task that restores it, or None.
+        sending: peers at which a task is.
+    """
+
+    folder: JobFolder
+    restored: Restored | None = None
+    ended: Ended | None = None
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    done: int = 0
+    work: asyncio.Task[Any] | None = None
+    sending: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+
+    @property
+    def job(self) -> PacsJob:
+        """What was settled."""
+        return self.folder.job
+
+    @property
+    def state(self) -> State:
+        """How far it is."""
+        if self.ended is not None:
+            return self.ended.state
+        if self.restored is not None:
+            return "delivering"
+        return "waiting" if self.work is None else "restoring"
+
+    @classmethod
+    def read(cls, folder: JobFolder) -> LiveJob:
+        """As the disk has it."""
+        live = cls(folder, restored=folder.restored(), ended=folder.ended())
+        live.deliveries = {peer: folder.delivery(peer) for peer in folder.job.peers}
+        live.done = folder.job.count if live.restored is not None else folder.count_derived()
+        return live
+
+
+def describe(live: LiveJob) -> dict[str, Any]:
+    """What an administrator is told of a job; no patient data."""
+    job = live.job
+    document: dict[str, Any] = {
+        "id": job.id,
+        "state": live.state,
+        "study": job.study,
+        "series": job.series,
+        "created": job.created.isoformat(),
+        "rule": job.rule,
+        "sender": job.sender,
+        "model": job.model,
+        "strength": job.strength,
+        "instances": job.count,
+        "left_out": len(job.left_out),
+        "done": live.done,
+        "revision": job.revision,
+        **({"joins": job.joins} if job.joins else {}),
+        **({"chosen": job.chosen} if job.chosen else {}),
+    }
+    if live.restored is not None:
+        document |= {
+            "derived_series": live.restored.series,
+            "precision": live.restored.precision,
+            "reencoded": live.restored.reencoded,
+            "clipped": live.restored.clipped,
+            "warned": live.restored.warned,
+        }
+    document["deliveries"] = [
+        {
+            "peer": delivery.peer,
+            "state": delivery.state,
+            "attempts": delivery.attempts,
+            **({"reason": delivery.reason} if delivery.reason else {}),
+            **({"due": delivery.due.isoformat()} if delivery.due is not None else {}),
+        }
+        for delivery in live.deliveries.values()
+    ]
+    if live.ended is not None:
+        document["finished"] = live.ended.finished.isoformat()
+        if live.ended.problem is not None:
+            document["problem"] = live.ended.problem
+    return document

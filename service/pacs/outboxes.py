@@ -1,0 +1,45 @@
+"""An outbox for each peer that something can be sent to.
+
+configuration --outboxes_of--> name -> Outbox
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from service.pacs.audit.trail import Trail
+from service.pacs.configuration import Configuration
+from service.pacs.outbox import Outbox
+from service.pacs.outgoing import Preparation
+from service.pacs.peers.asking import asker_of
+from service.pacs.peers.clients import client_of
+from service.pacs.secrets import pseudonym_secret
+
+
+def outboxes_of(
+    configuration: Configuration, folder: Path, *, clock: Callable[[], datetime], trail: Trail
+) -> dict[str, Outbox]:
+    """Name of a peer -> its outbox; those that only call have none.
+
+    Args:
+        configuration: of the node.
+        folder: `pacs/` in the spool.
+        clock, trail: as of `Outbox`.
+    """
+    found = {}
+    for name, peer in configuration.peers.items():
+        if peer.kind == "dimse" and peer.port is None:
+            continue
+        secret = pseudonym_secret(folder) if peer.deidentify else None
+        found[name] = Outbox(
+            name,
+            peer,
+            client=client_of(name, configuration),
+            ask=asker_of(name, configuration),
+            preparation=Preparation(peer.compress, secret),
+            clock=clock,
+            trail=trail,
+        )
+    return found

@@ -1,0 +1,80 @@
+"""What is removed when: images some time after all was delivered, and later what is known of them.
+
+    all jobs of a series ended --retention_seconds--> no images --remember_days--> nothing
+
+What failed, and dead letters, stay until they are requeued or discarded.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from service.files import flush_folder
+from service.pacs.arrivals import Arrivals
+from service.pacs.configuration import Node
+from service.pacs.live import LiveJob
+from service.pacs.series_folder import SeriesFolder
+
+
+class Tidying:
+    """Of one node.
+
+    Args:
+        arrivals: the door behind which series lie.
+        node: how long things are kept.
+    """
+
+    def __init__(self, arrivals: Arrivals, node: Node) -> None:
+        self._arrivals = arrivals
+        self._retention = timedelta(seconds=node.retention_seconds)
+        self._memory = timedelta(days=node.remember_days)
+
+    def run(self, jobs: Iterable[LiveJob], now: datetime) -> list[str]:
+        """Removes what has expired.
+
+        Returns:
+            Ids of the jobs that are forgotten.
+        """
+        by_series: dict[str, list[LiveJob]] = {}
+        for live in jobs:
+            by_series.setdefault(live.job.series, []).append(live)
+        return [live.job.id for ended in by_series.values() for live in self._of_series(ended, now)]
+
+    def _of_series(self, jobs: list[LiveJob], now: datetime) -> Iterator[LiveJob]:
+        series = jobs[0].folder.series
+        last = max((live.ended.finished for live in jobs if live.ended is not None), default=now)
+        if not all(_is_done(live) for live in jobs) or self._arrivals.arriving_marker(series.uid).exists():
+            return
+        if now - last >= self._retention:
+            self._remove_images(series, jobs)
+        if now - last >= max(self._memory, self._retention) and self._forget(series):
+            yield from jobs
+
+    def _remove_images(self, series: SeriesFolder, jobs: list[LiveJob]) -> None:
+        with series.closed() as alone:
+            if not alone or self._arrivals.arriving_marker(series.uid).exists():
+                return
+            series.remove_sources()
+        for live in jobs:
+            if live.ended is not None and not live.ended.tidied:
+                live.folder.tidy()
+                live.ended = live.ended.model_copy(update={"tidied": True})
+                live.folder.write_ended(live.ended)
+
+    def _forget(self, series: SeriesFolder) -> bool:
+        with series.closed() as alone:
+            if not alone or self._arrivals.arriving_marker(series.uid).exists():
+                return False
+            aside = self._arrivals.incoming()
+            series.folder.rename(aside / series.uid)
+            flush_folder(series.folder.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+        return True
+
+
+def _is_done(live: LiveJob) -> bool:
+    """Whether nobody needs its images any more."""
+    ended = live.ended
+    return ended is not None and (ended.state in ("delivered", "kept") or ended.tidied)
