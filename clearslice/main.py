@@ -18,6 +18,7 @@ from clearslice.commands import (
     export,
     keys,
     models,
+    pacs,
     recipes,
     reconstruct,
     reproduce,
@@ -46,6 +47,7 @@ app.command("reconstruct")(reconstruct.reconstruct)
 app.command("sample")(sample.sample)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(pacs.app, name="pacs")
 app.command("recipes")(recipes.recipes)
 app.command("degradations")(degradations.degradations)
 app.command("train")(train.train)

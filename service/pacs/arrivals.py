@@ -56,6 +56,11 @@ SENDER_LENGTH = 16
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
+def folder_of(spool: Path) -> Path:
+    """Where a node keeps what is its own, in the spool of the app."""
+    return spool / "pacs"
+
+
 @dataclass(frozen=True)
 class Taken:
     """An instance that is on the disk.

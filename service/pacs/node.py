@@ -23,7 +23,7 @@ from service.api.problems import document_of, internal_document, kind_of
 from service.engine import Engine
 from service.errors import SpoolFull
 from service.jobs.durable import Durable, Queue
-from service.pacs.arrivals import Arrivals
+from service.pacs.arrivals import Arrivals, folder_of
 from service.pacs.audit.trail import Trail
 from service.pacs.closing import Closing, anew
 from service.pacs.completeness import Completeness
@@ -49,11 +49,6 @@ SENDERS_PER_PEER = 2
 SWEEP_SECONDS = 1.0
 TIDY_EVERY = 30
 """Sweeps between two looks for what has expired."""
-
-
-def folder_of(spool: Path) -> Path:
-    """Where a node keeps what is its own, in the spool of the app."""
-    return spool / "pacs"
 
 
 def queue_of(peer: str) -> str:

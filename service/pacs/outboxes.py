@@ -18,10 +18,15 @@ from service.pacs.peers.clients import client_of
 from service.pacs.secrets import pseudonym_secret
 
 
+def reachable(configuration: Configuration) -> list[str]:
+    """Names of the peers that something can be sent to; the others only call."""
+    return [name for name, peer in configuration.peers.items() if peer.kind != "dimse" or peer.port is not None]
+
+
 def outboxes_of(
     configuration: Configuration, folder: Path, *, clock: Callable[[], datetime], trail: Trail
 ) -> dict[str, Outbox]:
-    """Name of a peer -> its outbox; those that only call have none.
+    """Name of a peer -> its outbox, of those that are `reachable`.
 
     Args:
         configuration: of the node.
@@ -29,9 +34,8 @@ def outboxes_of(
         clock, trail: as of `Outbox`.
     """
     found = {}
-    for name, peer in configuration.peers.items():
-        if peer.kind == "dimse" and peer.port is None:
-            continue
+    for name in reachable(configuration):
+        peer = configuration.peers[name]
         secret = pseudonym_secret(folder) if peer.deidentify else None
         found[name] = Outbox(
             name,

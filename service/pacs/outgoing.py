@@ -8,6 +8,7 @@ Written once and kept, so that what is sent again is the same.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -83,7 +84,8 @@ def _path(folder: JobFolder, peer: str, number: int, preparation: Preparation) -
         if preparation.secret is not None:
             data = deidentified(data, preparation.secret)
         if preparation.compress != "none":
-            data = compressed(data, preparation.compress)
+            with contextlib.suppress(ValueError):  # tiny images, which the codec cannot hold: sent as they are
+                data = compressed(data, preparation.compress)
         place.parent.mkdir(mode=OWNER_ONLY, exist_ok=True, parents=True)
         write_file(place, data, replace=True)
     return place
