@@ -116,7 +116,8 @@ def check(
     where = f"takes associations on {node.host}:{node.port}" if node.port is not None else "takes no associations"
     typer.echo(f"node {node.aet} {where}; a series is complete after {node.quiet_seconds:g} s of silence")
     for name, peer in configuration.peers.items():
-        place = peer.url or peer.folder or f"{peer.aet}@{peer.host}:{peer.port}"
+        called = f"{peer.aet}@{peer.host}:{peer.port}" if peer.port is not None else f"{peer.aet}, which only calls"
+        place = peer.url or peer.folder or called
         may = ", may send" if peer.may_send else ""
         typer.echo(f"peer {name}: {peer.kind} {place}{may}, verified by {peer.verification}")
     for number, rule in enumerate(configuration.rules, start=1):
@@ -201,7 +202,7 @@ def status(
     if json_:
         typer.echo(json.dumps({**counts, "jobs": [describe(live) for live in shown]}, indent=1))
         return
-    _print_table(shown)
+    _print_jobs(shown)
     for what, numbers in (("instances", counts["instances"]), ("series", counts["series"])):
         told = ", ".join(f"{count} {name}" for name, count in numbers.items() if count) or "none"
         typer.echo(f"{what}: {told}")
@@ -219,22 +220,17 @@ def _read_jobs(folder: Path) -> tuple[list[LiveJob], Any]:
     return sorted(jobs, key=lambda live: live.job.created, reverse=True), arrivals
 
 
-def _print_table(jobs: list[LiveJob]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("id", "series", "state", "done", "rule", "model", "deliveries", "why", box=None, pad_edge=False)
+def _print_jobs(jobs: list[LiveJob]) -> None:
     for live in jobs:
         job = live.job
-        deliveries = ", ".join(f"{each.peer}: {each.state}" for each in live.deliveries.values())
-        problem = live.ended.problem if live.ended is not None else None
-        waiting = next((each.reason for each in live.deliveries.values() if each.reason), "")
-        why = str(problem["detail"]) if problem is not None else waiting
-        done = f"{live.done}/{job.count}" if job.count else "-"
-        table.add_row(job.id, job.series, live.state, done, job.rule, job.model, deliveries, why)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    if jobs:
-        console.print(table)
+        made = f"{live.done}/{job.count} by {job.model}" if job.count else "nothing to restore"
+        typer.echo(f"{job.id}  {live.state}  {made}, rule {job.rule!r}, series {job.series}")
+        if live.ended is not None and live.ended.state == "failed" and live.ended.problem is not None:
+            typer.echo(f"  {live.ended.problem['detail']}")
+        for each in live.deliveries.values():
+            due = f", again at {each.due:%H:%M:%S}" if each.due is not None else ""
+            why = f": {each.reason}" if each.reason else ""
+            typer.echo(f"  to {each.peer}: {each.state}{due}{why}")
 
 
 @app.command("requeue")

@@ -98,7 +98,7 @@ class Outbox:
         self._clock = clock
         self._trail = trail
         self._party = Party(user=peer.aet or peer.url or name, aet=peer.aet or "", host=_host_of(peer), name=name)
-        self._log = structlog.get_logger("clearslice").bind(peer=name)
+        self._log = structlog.get_logger("clearslice")
 
     async def run(self, live: LiveJob) -> None:
         """One attempt: as far as it goes now."""
@@ -142,7 +142,7 @@ class Outbox:
         await self._write(
             live, state="sent" if asked else "delivered", attempts=0, since=None, due=None, reason=warning
         )
-        self._log.info("series_sent", job=live.job.id, instances=len(outgoing))
+        self._log.info("series_sent", peer=self.name, job=live.job.id, instances=len(outgoing))
 
     def _send_all(self, todo: list[Outgoing], heard: _Heard) -> None:
         """Sends, and tells the audit trail."""
@@ -216,7 +216,7 @@ class Outbox:
         delivery, moment = live.deliveries[self.name], self._clock()
         if not missing:
             await self._write(live, state="verified", due=None, reason=delivery.reason, attempts=0, since=None)
-            self._log.info("series_verified", job=live.job.id)
+            self._log.info("series_verified", peer=self.name, job=live.job.id)
             return
         asked = delivery.asked or moment
         if not now and delivery.attempts < len(VERIFY_PAUSES):
@@ -240,11 +240,13 @@ class Outbox:
         usual = min(LONGEST_PAUSE, self._peer.retry_seconds * 2 ** min(delivery.attempts, 20))
         due = now + timedelta(seconds=max(usual, min(pause or 0.0, LONGEST_PAUSE)))
         await self._write(live, attempts=delivery.attempts + 1, since=since, due=due, reason=reason)
-        self._log.warning("delivery_waits", job=live.job.id, attempts=delivery.attempts + 1, reason=reason)
+        self._log.warning(
+            "delivery_waits", peer=self.name, job=live.job.id, attempts=delivery.attempts + 1, reason=reason
+        )
 
     async def _give_up(self, live: LiveJob, reason: str) -> None:
         await self._write(live, state="dead", due=None, reason=reason)
-        self._log.warning("delivery_dead", job=live.job.id, reason=reason)
+        self._log.warning("delivery_dead", peer=self.name, job=live.job.id, reason=reason)
 
     async def _write(self, live: LiveJob, **changes: Any) -> None:
         changed: Delivery = live.deliveries[self.name].model_copy(update=changes)

@@ -9,6 +9,7 @@ job --SeriesWork--> derived/ --> Restored
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from imaging.errors import ImagingError
 from model_store.errors import ModelStoreError, OutOfDeviceMemory
 from service.engine import Engine
 from service.errors import GivenUp, NotReady, ServiceError
+from service.files import flush_folder
 from service.jobs.record import Slice
 from service.jobs.runner import MAX_ATTEMPTS, RETRY_SECONDS
 from service.jobs.work import SeriesWork
@@ -103,10 +105,12 @@ class Restoring:
         return facts
 
     def _write(self, folder: JobFolder, facts: dict[int, Slice]) -> Restored:
-        """What was derived, read from the files themselves."""
+        """What was derived, read from the files themselves, which are on the disk for good before it is written down."""
         series, sop_class, instances = "", "", {}
         for number in facts:
-            dataset = dcmread(folder.derived(number), stop_before_pixels=True)
+            with folder.derived(number).open("rb") as file:
+                os.fsync(file.fileno())
+                dataset = dcmread(file, stop_before_pixels=True)
             series, sop_class = str(dataset.SeriesInstanceUID), str(dataset.SOPClassUID)
             instances[number] = str(dataset.SOPInstanceUID)
         restored = Restored(
@@ -119,6 +123,7 @@ class Restoring:
             clipped=sum(each.clipped for each in facts.values()),
             warned=sum(bool(each.warnings) for each in facts.values()),
         )
+        flush_folder(folder.derived(1).parent)
         folder.write_restored(restored)
         return restored
 
