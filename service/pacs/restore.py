@@ -105,7 +105,7 @@ class Restoring:
         return facts
 
     def _write(self, folder: JobFolder, facts: dict[int, Slice]) -> Restored:
-        """What was derived, read from the files themselves, which are on the disk for good before it is written down."""
+        """What was derived, read from the files themselves, which are on the disk for good by then."""
         series, sop_class, instances = "", "", {}
         for number in facts:
             with folder.derived(number).open("rb") as file:
