@@ -28,7 +28,6 @@ from service.telemetry import log_defect
 from service.wholly import whole
 
 if TYPE_CHECKING:  # they load pynetdicom, which only a node needs
-    from service.pacs.arrivals import Taken
     from service.pacs.service import PacsService
 
 router = APIRouter(tags=["PACS"])
@@ -57,14 +56,14 @@ def service_of(request: Request) -> PacsService:
 class _Stored:
     """What became of the instances of a request."""
 
-    taken: list[Taken] = field(default_factory=list)
+    taken: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[tuple[str, str] | None, int]] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         """As PS3.18 10.5.3 has it, in the DICOM JSON model."""
         found: dict[str, Any] = {"00081190": {"vr": "UR"}}
         if self.taken:
-            items = [_reference(each.sop_class, each.uid) for each in self.taken]
+            items = [_reference(*each) for each in self.taken]
             found["00081199"] = {"vr": "SQ", "Value": items}
         known = [(who, reason) for who, reason in self.failed if who is not None]
         if known:
@@ -135,9 +134,10 @@ async def _store(request: Request, study: str | None) -> Response:
             try:
                 taken = await whole(asyncio.to_thread(visit.take, data, study or ""))
             except Exception as error:  # noqa: BLE001 - one instance fails, the others go on
-                stored.failed.append((who(data, settings.limits()), _status(error, sender)))
-            else:
-                stored.taken.append(taken)
+                instance = await whole(asyncio.to_thread(who, data, settings.limits()))
+                stored.failed.append((instance, _status(error, sender)))
+            else:  # not the data set: a request may bring thousands
+                stored.taken.append((taken.sop_class, taken.uid))
 
         count = await read_instances(request, limits, one, take)
     if not count:

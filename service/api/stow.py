@@ -14,10 +14,13 @@ from python_multipart.multipart import MultipartParser, MultipartState, parse_op
 from starlette.requests import Request
 
 from service.api.uploads import BodyLimits, receive, too_large
-from service.errors import MalformedUpload, NotMultipart
+from service.errors import MalformedUpload, NotMultipart, UploadTooLarge
 
 DICOM = b"application/dicom"
 RELATED = b"multipart/related"
+
+MOST_INSTANCES = 10_000
+"""Of one request, as of one archive: bounds what is remembered of each, and how long empty ones keep it busy."""
 
 Take = Callable[[bytes], Awaitable[object]]
 """Called with each file, in order; the body is not read on before it has returned."""
@@ -38,7 +41,7 @@ async def read_instances(request: Request, limits: BodyLimits, part_limits: Body
     Raises:
         NotMultipart: another Content-Type, or a Content-Encoding.
         MalformedUpload: no boundary, a broken or incomplete body, or a part of another type.
-        UploadTooLarge, UploadTimeout: past the limits.
+        UploadTooLarge, UploadTimeout: past the limits, or more than `MOST_INSTANCES`.
         ClientLeft: the connection closed before the end.
     """
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
@@ -118,6 +121,10 @@ class _Parts:
         return found
 
     def _begin(self) -> None:
+        if self.count == MOST_INSTANCES:
+            raise UploadTooLarge(
+                f"the request has more than {MOST_INSTANCES} instances; send them in several requests", setting=""
+            )
         self._content, self._type = bytearray(), b""
         self._header = (bytearray(), bytearray())
 

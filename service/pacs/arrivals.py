@@ -43,6 +43,7 @@ from service.dicom.identity import IMPLEMENTATION_CLASS_UID
 from service.files import write_file
 from service.pacs.configuration import Configuration
 from service.pacs.errors import ClassNotTaken, NoRoom, NotAsAnnounced, NotWanted
+from service.pacs.presence import Presence
 from service.pacs.quarantine import Quarantine
 from service.pacs.routing import decide, facts_of
 from service.pacs.series_folder import OWNER_ONLY, SeriesFolder, digest_of, is_file_name
@@ -94,23 +95,6 @@ class Announced:
 
 
 NOTHING_SAID = Announced()
-
-
-class Presence:
-    """What one sender has begun to send: those series are not complete before `leave`."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, int] = {}
-
-    def join(self, series: SeriesFolder) -> None:
-        """More of it may come."""
-        if series.uid not in self._locks:
-            self._locks[series.uid] = series.be_present()
-
-    def leave(self) -> None:
-        """Nothing more comes."""
-        while self._locks:
-            os.close(self._locks.popitem()[1])
 
 
 class Arrivals:
@@ -192,13 +176,13 @@ class Arrivals:
         taken = _identified(dataset, announced)
         self._check_wanted(dataset, sender)
         series = self.series(taken.series)
-        presence.join(series)
+        with self._disk():
+            presence.join(series)
         try:
             self._check_header(dataset)
         except ImagingError as error:
-            with series.written():
-                self._mark(series)
-                series.refuse(taken.uid, str(error))
+            with self._disk(), series.written():
+                self._note_hole(series, taken.uid, str(error))
             raise
         syntax, encoded = encoded_data_set(data)
         with self._disk(), series.written():
@@ -230,21 +214,34 @@ class Arrivals:
         self, series: SeriesFolder, taken: Taken, syntax: UID, encoded: bytes, sender: str
     ) -> Literal["new", "again", "quarantined"]:
         digest = digest_of(syntax, encoded)
-        before = self._digest_of_source(series, taken.uid) or series.known().get(taken.uid)
-        if before is not None and before != digest:
-            self._set_aside(self._written(taken, syntax, encoded, sender), taken, digest)
+        written = self._written(taken, syntax, encoded, sender)
+        before = self._digest_before(series, taken.uid)
+        if before in (None, digest):
+            self._mark(series)
+            try:
+                series.write_source(taken.uid, written)
+            except FileExistsError:  # from before, or somebody else brought it this very moment
+                before = self._digest_before(series, taken.uid)
+        if before not in (None, digest):
+            self._set_aside(written, taken, digest)
             return "quarantined"
-        self._mark(series)
-        with contextlib.suppress(FileExistsError):
-            series.write_source(taken.uid, self._written(taken, syntax, encoded, sender))
         series.forgive(taken.uid)
         return "new" if before is None else "again"
 
-    def _digest_of_source(self, series: SeriesFolder, uid: str) -> str | None:
+    def _digest_before(self, series: SeriesFolder, uid: str) -> str | None:
+        """Of the instance of this UID that came before; None: none did."""
         try:
             return digest_of(*encoded_data_set(series.source(uid).read_bytes()))
         except FileNotFoundError:
-            return None
+            return series.known().get(uid)
+        except ImagingError:
+            return ""  # the disk has damaged it since
+
+    def _note_hole(self, series: SeriesFolder, uid: str, reason: str) -> None:
+        """An instance can never be restored: its series is not whole, unless a sound one of its UID is there."""
+        if self._digest_before(series, uid) is None:
+            self._mark(series)
+            series.refuse(uid, reason)
 
     def _mark(self, series: SeriesFolder) -> None:
         """Something of the series came just now."""

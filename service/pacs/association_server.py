@@ -1,24 +1,85 @@
 """pynetdicom's server of associations, with a guard at the TCP connection and TLS off the accepting thread.
 
-    connection --(address? places?)--> thread: TLS handshake --> association
-                 closed                       timeout: closed
+    connection --(address? places?)--> thread: TLS handshake --> association --> ended
+                 closed                       timeout: closed    message part too long, or too slow: closed
 
 pynetdicom shakes hands with a TLS client on the thread that accepts all others, so that one silent client would keep
-everybody out.
+everybody out. It reads as much as a message part says that it is long, and waits for it for ever: a peer whose cable
+was pulled would keep its place until this program ends. And it tells nobody when an association ends by a defect.
 """
 
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import socketserver
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 HANDSHAKE_SECONDS = 10.0
+
+LONGEST_PART = 1 << 18
+"""Bytes of a message part that are taken though fewer were agreed: requests of an association may have as many."""
+
+_READ_BYTES = 1 << 16
+
+
+class BoundedSocket(AssociationSocket):
+    """Reads a message part only if it is not too long, and not for ever.
+
+    Attributes:
+        seconds: for one part.
+        most: bytes of one part.
+    """
+
+    seconds = HANDSHAKE_SECONDS
+    most = LONGEST_PART
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """So many bytes; fewer where the connection ends.
+
+        Raises:
+            OSError: they are too many, do not come in time, or the connection broke.
+        """
+        if nr_bytes > self.most:
+            raise OSError("a message part is longer than was agreed")
+        received = bytearray()
+        connection = self.socket
+        deadline = time.monotonic() + self.seconds
+        while connection is not None and len(received) < nr_bytes:
+            # of what was half read by then, nothing more is waited for
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            part = connection.recv(min(nr_bytes - len(received), _READ_BYTES))
+            if not part:
+                break
+            received += part
+        if connection is not None:
+            connection.settimeout(self.seconds)  # of what is sent
+        return received
+
+
+class _Handler(RequestHandler):
+    """One connection, until its association has ended."""
+
+    server: GuardedServer
+
+    def handle(self) -> None:
+        association = self._create_association()
+        with contextlib.suppress(queue.Empty):
+            association.dul.event_queue.get_nowait()  # each socket announces the connection, and one has already
+        association.dul.socket = bounded = BoundedSocket(association, client_socket=self.request)
+        bounded.seconds, bounded.most = self.server.seconds, max(LONGEST_PART, association.acceptor.maximum_length or 0)
+        evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})
+        association.start()
+        association.join()
+        self.server.ended(association)
 
 
 class GuardedServer(ThreadedAssociationServer):
@@ -28,7 +89,9 @@ class GuardedServer(ThreadedAssociationServer):
         arguments: as `ThreadedAssociationServer`, but `ssl_context`.
         tls: wraps each connection; None: none.
         may_connect: whether a connection from an address is taken.
+        ended: called when an association has ended, in whatever way.
         connections: at once, established associations or not.
+        seconds: for one message part.
     """
 
     daemon_threads = True
@@ -40,44 +103,63 @@ class GuardedServer(ThreadedAssociationServer):
         *arguments: Any,
         tls: ssl.SSLContext | None,
         may_connect: Callable[[str], bool],
+        ended: Callable[[Association], object],
         connections: int,
+        seconds: float,
         **options: Any,
     ) -> None:
         self._tls = tls
         self._may_connect = may_connect
         self._connections = connections
+        self._open: set[Any] = set()
+        self._over = False
+        self.ended = ended
+        self.seconds = seconds
         super().__init__(*arguments, **options)
+        self.RequestHandlerClass = _Handler
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether a connection is taken; what is not is closed without a word."""
         del request
-        return len(self.active_associations) < self._connections and self._may_connect(str(client_address[0]))
+        return len(self._open) < self._connections and self._may_connect(str(client_address[0]))
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Starts the thread of a connection, which has a place from now on."""
+        self._open.add(request)
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Shakes hands, if need be, and serves the connection."""
-        if self._tls is not None:
-            wrapped = self._shake_hands(request, self._tls)
-            if wrapped is None:
-                return
-            request = wrapped
-        super().process_request_thread(request, client_address)
+        """Shakes hands, if need be, and serves the connection to its end."""
+        connection = request if self._tls is None else self._shake_hands(request, self._tls)
+        try:
+            if connection is not None and not self._over:
+                self.finish_request(connection, client_address)
+        except Exception:  # noqa: BLE001 - one connection fails, the others go on
+            self.handle_error(request, client_address)
+        finally:
+            if connection is not None:
+                self.shutdown_request(connection)
+            self._open.discard(request)
 
     @staticmethod
     def _shake_hands(request: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket | None:
         """A connection that is encrypted; None: there was no agreement, and it is closed."""
-        before = request.gettimeout()
         try:
             request.settimeout(HANDSHAKE_SECONDS)
-            wrapped = tls.wrap_socket(request, server_side=True)
-            wrapped.settimeout(before)
+            return tls.wrap_socket(request, server_side=True)
         except OSError:  # TLS errors are, too
             with contextlib.suppress(OSError):
                 request.close()
             return None
-        return wrapped
+
+    def shutdown_request(self, request: Any) -> None:
+        """Closes a connection; its place is free."""
+        self._open.discard(request)
+        super().shutdown_request(request)
 
     def shutdown(self) -> None:
         """Takes no more connections."""
+        self._over = True
         socketserver.BaseServer.shutdown(self)  # pynetdicom's own wants to be known to its AE
         self.server_close()
 
@@ -86,3 +168,12 @@ class GuardedServer(ThreadedAssociationServer):
         del client_address
         with contextlib.suppress(OSError):
             request.close()
+
+
+def cut(association: Association) -> None:
+    """Ends the connection of an association at once, whatever its threads wait for."""
+    held = association.dul.socket
+    connection = None if held is None else held.socket
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)

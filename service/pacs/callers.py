@@ -3,7 +3,8 @@
     connection --(any peer's address?)--> association --(AE title and address of one peer?)--> peer
                  closed                                rejected: calling AE title not recognised
 
-Names of hosts are looked up now and then, so that a peer may move.
+Names of hosts are looked up now and then, so that a peer may move; one that stands for nothing any more, for what it
+did before.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ class Callers:
         if known is not None and self._clock() - known.at < LOOKUP_SECONDS:
             return known.found
         found = self._lookup(host)
+        if not found and known is not None:
+            found = known.found  # name servers fail now and then, and senders take a refusal for good
         with self._lock:
             self._looked[host] = _Looked(self._clock(), found)
         return found

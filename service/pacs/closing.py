@@ -213,7 +213,7 @@ class Closing:
             begun=now,
             rule="" if plan.rule is None else plan.rule.name,
             sender=looked.sender,
-            left_out={**looked.left_out, **dict.fromkeys(looked.uids, state)},
+            left_out={uid: looked.left_out.get(uid, state) for uid in looked.digests},
         )
         document = None if problem is None else self._describe(problem)
         ended = Ended(state=state, finished=now, problem=document, closing=True)

@@ -129,7 +129,8 @@ def _hole(series: SeriesFolder) -> Exception | None:
     if not refused:
         return None
     uid, reason = next(iter(refused.items()))
+    several = f"{len(refused)} instances" if len(refused) > 1 else "an instance"
     return UnsuitableImage(
-        f"{len(refused)} instances of the series could not be taken when they came, so that it is not whole; of"
-        f" {uid}: {reason}; requeue to go on without them"
+        f"the series is not whole, since {several} of it could not be taken: {uid}: {reason}; send again what is"
+        " missing, or requeue to go on without it"
     )

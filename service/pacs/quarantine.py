@@ -45,15 +45,17 @@ class Quarantine:
         """
         name = f"{about['series']}\n{about['instance']}\n{digest}"
         place = self._folder / hashlib.sha256(name.encode()).hexdigest()[:32]
-        if not place.is_dir():
-            write_file(aside / "instance.dcm", data, replace=False)
-            write_file(aside / "about.json", json.dumps(about, indent=1).encode(), replace=False)
-            with contextlib.suppress(FileExistsError, OSError):  # two senders may have brought it at once
-                aside.rename(place)
+        try:
+            if not place.is_dir():
+                write_file(aside / "instance.dcm", data, replace=False)
+                write_file(aside / "about.json", json.dumps(about, indent=1).encode(), replace=False)
+                with contextlib.suppress(OSError):  # two senders may have brought it at once
+                    aside.rename(place)
             flush_folder(self._folder)
-        if not place.is_dir():
-            raise OSError(None, "the instance could not be put into quarantine")
-        shutil.rmtree(aside, ignore_errors=True)
+            if not place.is_dir():
+                raise OSError(None, "the instance could not be put into quarantine")
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
     def index(self) -> list[dict[str, Any]]:
         """What is there, the newest first; no patient data."""

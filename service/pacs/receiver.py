@@ -3,7 +3,8 @@
     association --(callers?)--> C-STORE --arrivals.take--> status (`service.pacs.statuses`)
                   rejected      N-ACTION --commitments--> N-EVENT-REPORT
 
-pynetdicom gives each association a thread. What a peer sends of one instance is bounded while it comes in.
+pynetdicom gives each association a thread. What a peer sends of one instance is bounded while it comes in, and so is
+what it sends before it was answered.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -28,14 +30,15 @@ from imaging.compressed_pixels import COMPRESSED_SYNTAXES
 from imaging.stored_values import NATIVE_SYNTAXES
 from service.dicom.derived_instance import IMPLEMENTATION_VERSION
 from service.dicom.identity import IMPLEMENTATION_CLASS_UID
-from service.pacs.arrivals import TAKEN_CLASSES, Announced, Arrivals, Presence
-from service.pacs.association_server import GuardedServer
+from service.pacs.arrivals import TAKEN_CLASSES, Announced, Arrivals
+from service.pacs.association_server import GuardedServer, cut
 from service.pacs.audit.facts import Party
 from service.pacs.audit.trail import Trail
 from service.pacs.callers import Callers
 from service.pacs.commitment import PUSH_MODEL, report_of
 from service.pacs.configuration import Configuration, Node, Tls
 from service.pacs.peers import PeerError
+from service.pacs.presence import Presence
 from service.pacs.reports import Reports
 from service.pacs.statuses import PROCESSING_FAILURE, SUCCESS, comment_of, status_of
 from service.pacs.transfers import Transfers
@@ -48,8 +51,15 @@ ENVELOPE_BYTES = 1 << 20
 CONNECTIONS_PER_ASSOCIATION = 2
 """Connections that have not associated yet must not take the places of those that have."""
 
-REJECTED_FOR_GOOD, BY_USER, CALLER_UNKNOWN = 1, 1, 3
-"""Result, source and reason of A-ASSOCIATE-RJ (PS3.8 9.3.4): calling AE title not recognised."""
+MOST_UNANSWERED = 2
+"""Messages that wait to be handled. None does where the sender waits for each answer, as was agreed (PS3.7 D.3.3.3)."""
+
+CALLER_UNKNOWN, LIMIT_EXCEEDED = (1, 1, 3), (2, 3, 2)
+"""Result, source and reason of A-ASSOCIATE-RJ (PS3.8 9.3.4): calling AE title not recognised, for good; local limit
+exceeded, for now."""
+
+STOP_SECONDS = 2.0
+"""For an association to end in order when the receiver does; then its connection is cut."""
 
 
 @dataclass(eq=False)
@@ -100,6 +110,7 @@ class Receiver:
         self._told = told
         self._most = settings.max_upload_bytes + ENVELOPE_BYTES
         self._guests: dict[Association, _Guest] = {}
+        self._lock = threading.Lock()
         self._log = structlog.get_logger("clearslice")
         self._server: GuardedServer | None = None
         self._thread: threading.Thread | None = None
@@ -127,12 +138,13 @@ class Receiver:
                 (evt.EVT_C_ECHO, lambda _: SUCCESS),
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_N_EVENT_REPORT, self._on_report),
-                (evt.EVT_CONN_CLOSE, self._on_closed),
             ],
             server_class=GuardedServer,
             tls=None if node.tls is None else server_context(node.tls),
             may_connect=self._callers.may_connect,
+            ended=self._leave,
             connections=node.associations * CONNECTIONS_PER_ASSOCIATION,
+            seconds=node.idle_seconds,
         )
         self._server = server = cast("GuardedServer", made)
         self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="dimse", daemon=True)
@@ -144,10 +156,19 @@ class Receiver:
         if self._server is None:
             return
         self._server.shutdown()
-        for association in list(self._guests):
-            association.abort()
-        for association in list(self._guests):
-            association.join(timeout=5)
+        associations = self._server.active_associations
+        for association in associations:
+            if association.is_established:
+                association.abort(block=False)
+            else:
+                cut(association)
+        deadline = time.monotonic() + STOP_SECONDS
+        for association in associations:
+            association.join(timeout=max(0.0, deadline - time.monotonic()))
+        for association in associations:
+            if association.is_alive():
+                cut(association)
+                association.join(timeout=STOP_SECONDS)
             self._leave(association)
         self._server = None
 
@@ -159,18 +180,33 @@ class Receiver:
         if not self._callers.may_call(aet, address):
             self._log.warning("association_rejected", aet=aet, address=address)
             self._trail.rejected(Party(user=aet, aet=aet, host=address), "the AE title may not call from there")
-            association.acse.send_reject(REJECTED_FOR_GOOD, BY_USER, CALLER_UNKNOWN)
-            association.kill()
+            self._reject(association, CALLER_UNKNOWN)
             return
-        self._guests[association] = _Guest(aet, address)
+        with self._lock:
+            room = len(self._guests) < self._configuration.node.associations
+            if room:
+                self._guests[association] = _Guest(aet, address)
+        if not room:
+            self._log.warning("association_postponed", aet=aet, address=address)
+            self._reject(association, LIMIT_EXCEEDED)
+
+    @staticmethod
+    def _reject(association: Association, why: tuple[int, int, int]) -> None:
+        association.acse.send_reject(*why)
+        association.kill()
 
     def _on_data(self, event: Event) -> None:
         guest = self._guests.get(event.assoc)
         if guest is None:
             return
         guest.unread += len(event.data)
+        wrong = ""
         if guest.unread > self._most:
-            self._log.warning("association_aborted", aet=guest.aet, reason="an instance was too large")
+            wrong = "an instance was too large"
+        elif event.assoc.dimse.msg_queue.qsize() > MOST_UNANSWERED:
+            wrong = "it does not wait for answers"
+        if wrong and event.assoc.is_established:
+            self._log.warning("association_aborted", aet=guest.aet, reason=wrong)
             event.assoc.abort(block=False)
 
     def _on_store(self, event: Event) -> Any:
@@ -218,9 +254,6 @@ class Receiver:
             return PROCESSING_FAILURE, None
         return SUCCESS, None
 
-    def _on_closed(self, event: Event) -> None:
-        self._leave(event.assoc)
-
     def _leave(self, association: Association) -> None:
         guest = self._guests.pop(association, None)
         if guest is not None:
@@ -236,7 +269,8 @@ def _entity(node: Node) -> AE:
     entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     entity.implementation_version_name = IMPLEMENTATION_VERSION
     entity.require_called_aet = True
-    entity.maximum_associations = node.associations
+    # those are counted here: pynetdicom would count silent connections, too
+    entity.maximum_associations = 1 << 16
     entity.maximum_pdu_size = node.pdu_bytes
     entity.acse_timeout = entity.dimse_timeout = min(30.0, node.idle_seconds)
     entity.network_timeout = node.idle_seconds

@@ -84,7 +84,11 @@ class SeriesFolder:
         if not place.parent.is_dir():
             place.parent.mkdir(mode=OWNER_ONLY, exist_ok=True)
             flush_folder(self.folder)
-        write_file(place, data, replace=False)
+        try:
+            write_file(place, data, replace=False)
+        except FileExistsError:
+            flush_folder(place.parent)  # whoever wrote it may be about to
+            raise
 
     def remove_sources(self) -> None:
         """Removes all instances as they came; what is `known` stays."""
@@ -170,8 +174,9 @@ class SeriesFolder:
                 continue  # removed this very moment, since all of it had expired
             try:
                 fcntl.flock(lock, kind)
-                if place.exists() and os.path.samestat(os.fstat(lock), place.stat()):
-                    return lock
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(lock), place.stat()):
+                        return lock
             except BaseException:
                 os.close(lock)
                 raise

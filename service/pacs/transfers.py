@@ -5,6 +5,7 @@ Taken, Taken, ... --add--> studies --tell--> Trail.received
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from pydicom import Dataset
 
 from imaging.dicom_attributes import text
+from imaging.dicom_file import pydicom_guard
+from imaging.errors import ImagingError
 from service.pacs.arrivals import Taken
 from service.pacs.audit.facts import Party, Patient, Study
 from service.pacs.audit.trail import Trail
@@ -19,8 +22,11 @@ from service.pacs.audit.trail import Trail
 
 def patient_of(dataset: Dataset) -> Patient:
     """Whose images they are. For the audit trail, and nothing else."""
-    name = dataset.get("PatientName")
-    return Patient(id=text(dataset, "PatientID"), name="" if name is None else str(name))
+    name = ""
+    # it is decoded now, and what cannot be must not fail an instance that was taken
+    with contextlib.suppress(ImagingError), pydicom_guard("PatientName cannot be read"):
+        name = str(dataset.get("PatientName") or "")
+    return Patient(id=text(dataset, "PatientID"), name=name)
 
 
 @dataclass

@@ -14,9 +14,10 @@ from imaging.dicom_attributes import text
 from imaging.dicom_file import read_dicom
 from imaging.errors import ImagingError
 from imaging.limits import Limits
-from service.pacs.arrivals import Announced, Arrivals, Presence, Taken
+from service.pacs.arrivals import Announced, Arrivals, Taken
 from service.pacs.audit.facts import Party
 from service.pacs.audit.trail import Trail
+from service.pacs.presence import Presence
 from service.pacs.series_folder import is_file_name
 from service.pacs.statuses import status_of
 from service.pacs.transfers import Transfers

@@ -141,7 +141,7 @@ Serve = Callable[..., contextlib.AbstractAsyncContextManager[Client]]
 
 @pytest.fixture
 def serve(published: ModelStore) -> Serve:
-    """serve(offset=..., waits=..., answer=..., ready=False, <setting>=...) -> async context with a `Client`."""
+    """serve(offset=..., waits=..., answer=..., ready=False, clock=..., <setting>=...) -> async context with a `Client`."""
 
     @asynccontextmanager
     async def serving(
@@ -151,6 +151,7 @@ def serve(published: ModelStore) -> Serve:
         answer: Callable[[NDArray[np.float32]], Any] | None = None,
         load: Callable[[ModelVersion], Any] | None = None,
         ready: bool = True,
+        clock: Callable[[], datetime] = lambda: NOW,
         **settings: Any,
     ) -> AsyncIterator[Client]:
         restorers: dict[str, FakeRestorer] = {}
@@ -161,7 +162,7 @@ def serve(published: ModelStore) -> Serve:
 
         # warming would count as a call, and wait; and calls are counted by images
         made = Settings(**{"warm_sizes": (), "codec_threads": 2, "batch_pixels": 1, **settings})
-        app = create_app(made, store=published, load=load or load_fake, clock=lambda: NOW)
+        app = create_app(made, store=published, load=load or load_fake, clock=clock)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (
             app.router.lifespan_context(app),

@@ -79,11 +79,15 @@ class Line:
         self._seconds = seconds
 
     def opened(self, event: evt.Event) -> None:
-        """Bounds each read and write: pynetdicom would wait forever for a peer that stops in the middle."""
+        """Bounds each read and write: pynetdicom would wait forever for a peer that stops in the middle.
+
+        And sends small parts at once: the end of an instance would wait for the peer's delayed acknowledgement.
+        """
         self.connected = True
         wrapped = event.assoc.dul.socket
         if wrapped is not None and isinstance(wrapped.socket, socket.socket):
             wrapped.socket.settimeout(self._seconds)
+            wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def received(self, event: evt.Event) -> None:
         """Keeps how the peer ended it."""
@@ -119,12 +123,23 @@ def associated(
     line = Line(peer.timeout_seconds)
     security = client_context(name, peer.tls) if peer.tls is not None else None
     association = _ask(name, peer, node, list(contexts), security, [*line.handlers, *handlers])
-    if not association.is_established:
-        raise _failure(name, peer, node, association, line, security)
     try:
-        yield association, line
+        if not association.is_established:
+            raise _failure(name, peer, node, association, line, security)
+        try:
+            yield association, line
+        finally:
+            association.release()
     finally:
-        association.release()
+        _close(association, peer.timeout_seconds)
+
+
+def _close(association: Association, seconds: float) -> None:
+    """Closes the connection where pynetdicom did not: its thread may end while it waits for the peer to do so."""
+    association.dul.join(seconds)
+    wrapped = association.dul.socket
+    if wrapped is not None and wrapped.socket is not None:
+        wrapped.socket.close()
 
 
 def _ask(  # noqa: PLR0917 - the parts of one call

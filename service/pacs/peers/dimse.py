@@ -43,6 +43,9 @@ REPORT_SECONDS = 5.0
 SLOWEST_BYTES_PER_SECOND = 1 << 17
 """About 1 Mbit/s. The wait for an answer begins when the sending does, so large files are given more of it."""
 
+_ODD = Said("refused", "its data set has an odd number of bytes, which no message may have (PS3.8 annex E)")
+"""Files that somebody deflated without the padding of PS3.5 A.5; dcmtk's services hang when they get one."""
+
 _WORDS = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """Of messages without images."""
 
@@ -106,7 +109,9 @@ class DimsePeer:
         answered = False
         for number, each in enumerate(outgoing):
             pair = (each.sop_class, each.transfer_syntax)
-            if pair in accepted:
+            if each.data_bytes % 2:
+                told(each.path, _ODD)
+            elif pair in accepted:
                 told(each.path, self._store_one(each, number, association, line, first=not answered))
                 answered = True
             elif pair in proposed:
@@ -169,12 +174,13 @@ class DimsePeer:
 
     def _broken(self, line: Line, doing: str, *, first: bool = False) -> PeerUnavailable:
         """There was no answer."""
+        what = "aborted the association"
         if not line.aborted:
-            seconds = f"{self._peer.timeout_seconds:g} s"
-            return PeerUnavailable(f"peer {self._name!r} broke off, or did not answer within {seconds}, at {doing}")
-        # some archives let anybody in, and abort when somebody whom they do not know stores
+            what = f"broke off, or did not answer within {self._peer.timeout_seconds:g} s,"
+        # some archives let anybody in, and abort when somebody whom they do not know stores; what they say then may be
+        # lost with the connection
         hint = f"; it may not know our AE title {self._node.aet}, or not let it store" if first else ""
-        return PeerUnavailable(f"peer {self._name!r} aborted the association at {doing}{hint}")
+        return PeerUnavailable(f"peer {self._name!r} {what} at {doing}{hint}")
 
 
 class _Report:

@@ -1,6 +1,6 @@
 """A file that is to be sent, as far as sending needs to know it.
 
-path --read_outgoing--> Outgoing: SOP class, SOP instance, transfer syntax, bytes
+path --read_outgoing--> Outgoing: SOP class, SOP instance, transfer syntax, sizes
         NotAnImage OSError
 
 Only the file meta information is read. The data set goes out as it lies in the file, never decoded.
@@ -38,6 +38,7 @@ class Outgoing:
         path: of the file.
         sop_class, sop_instance, transfer_syntax: UIDs, as the file meta information names them.
         size: of the file, in bytes.
+        data_bytes: of the data set, after the file meta information.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Outgoing:
     sop_instance: str
     transfer_syntax: str
     size: int
+    data_bytes: int
 
 
 def is_uid(value: object) -> bool:
@@ -73,7 +75,7 @@ def read_outgoing(path: Path) -> Outgoing:
     for keyword, uid in zip(keywords, uids, strict=True):
         if not is_uid(uid):
             raise NotAnImage(f"the file meta information has no valid {keyword}")
-    return Outgoing(path, str(uids[0]), str(uids[1]), str(uids[2]), size)
+    return Outgoing(path, str(uids[0]), str(uids[1]), str(uids[2]), size, size - stream.tell())
 
 
 def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:

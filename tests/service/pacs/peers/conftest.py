@@ -2,19 +2,36 @@
 
 slices(3, ...) -> paths of n CT instances of one series          told -> a callback, and what it was told
 certificates -> an authority, and a certificate of it for 127.0.0.1, as PEM files
+dimse, web -> services to talk to; see `dimse_archive.py` and `web_server.py` beside this file
 """
 
 from __future__ import annotations
 
 import ipaddress
+import runpy
 import types
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+
+def _beside(name):
+    return types.SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name(name))))
+
+
+@pytest.fixture(scope="session")
+def dimse():
+    return _beside("dimse_archive.py")
+
+
+@pytest.fixture(scope="session")
+def web():
+    return _beside("web_server.py")
 
 
 @pytest.fixture

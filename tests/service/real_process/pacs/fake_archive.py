@@ -1,0 +1,185 @@
+"""A PACS that tests hold in their hands: takes instances by C-STORE, and says on demand what it keeps.
+
+    C-STORE --stored--(hold_at? slow?)--> status          start, stop: whether it is there at all
+    N-ACTION --asked--(reports?)--> N-EVENT-REPORT, on an association of its own
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+from collections import defaultdict
+
+from pydicom import Dataset, dcmread
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE, build_role, evt
+from pynetdicom.transport import ThreadedAssociationServer
+
+PUSH_MODEL, PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
+PATIENCE = 20.0
+
+
+class _Server(ThreadedAssociationServer):
+    """Remembers its connections: pynetdicom leaks those that the other side closes first."""
+
+    def process_request(self, request, client_address):
+        self.opened = [*getattr(self, "opened", []), request]
+        super().process_request(request, client_address)
+
+
+class Archive:
+    """The PACS.
+
+    Attributes:
+        port: on which it listens, over all its starts.
+        stored: SOPInstanceUID -> (transfer syntax, data set) each time that it came and was not refused.
+        sources: SOPInstanceUID -> that of its source.
+        attempts: SOPInstanceUIDs of sources, each time that something derived from it came, refused or not.
+        refuses: SOPInstanceUIDs of sources, of which it never takes anything.
+        associations: how many there were.
+        seconds: that it takes for each answer.
+        reports: whether it says what it keeps as soon as it is asked.
+        asked: transaction UID -> references, of all it was asked to keep.
+    """
+
+    def __init__(self, node_port):
+        self.port, self._node_port = free_port(), node_port
+        self.stored, self.sources, self.attempts = defaultdict(list), {}, []
+        self.refuses, self.seconds, self.reports, self.asked = set(), 0.0, True, {}
+        self.associations = 0
+        self._hold_at, self._open = None, threading.Event()
+        self._never = threading.Event()
+        self._server = self._thread = None
+
+    def start(self):
+        """It is there from now on."""
+        entity = AE(ae_title="ARCHIVE")
+        entity.add_supported_context("1.2.840.10008.1.1")
+        entity.add_supported_context(CTImageStorage, [ExplicitVRLittleEndian])
+        entity.add_supported_context(PUSH_MODEL)
+        handlers = [
+            (evt.EVT_ACCEPTED, self._accepted),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_ACTION, self._commit),
+        ]
+        self._server = entity.make_server(("127.0.0.1", self.port), evt_handlers=handlers, server_class=_Server)
+        entity._servers.append(self._server)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    def stop(self):
+        """It is gone: associations are aborted, and nobody listens."""
+        if self._server is None:
+            return
+        self.go_on()
+        self._server.shutdown()
+        self._thread.join(PATIENCE)
+        for association in self._server.active_associations:
+            association.abort()
+            association.join(PATIENCE)
+        self._server.server_close()
+        for connection in getattr(self._server, "opened", []):
+            connection.close()
+        self._server = None
+
+    def hold_at(self, count):
+        """From the instance of this number on it stores what comes, and does not say so until `go_on`."""
+        self._hold_at = count
+        self._open.clear()
+
+    def go_on(self):
+        """It answers again."""
+        self._hold_at = None
+        self._open.set()
+
+    @property
+    def count(self):
+        """Instances that it has, however often they came."""
+        return len(self.stored)
+
+    def report(self, transaction):
+        """Says of a transaction that it keeps what it has, on an association of its own."""
+        references = self.asked[transaction]
+        told = Dataset()
+        told.TransactionUID = transaction
+        told.ReferencedSOPSequence = [each for each in references if each.ReferencedSOPInstanceUID in self.stored]
+        told.FailedSOPSequence = [each for each in references if each.ReferencedSOPInstanceUID not in self.stored]
+        entity = AE(ae_title="ARCHIVE")
+        entity.add_requested_context(PUSH_MODEL)
+        role = build_role(PUSH_MODEL, scp_role=True)
+        association = entity.associate("127.0.0.1", self._node_port, ae_title="CLEARSLICE", ext_neg=[role])
+        assert association.is_established, "the node takes no report"
+        event = 2 if told.FailedSOPSequence else 1
+        status, _ = association.send_n_event_report(told, event, PUSH_MODEL, PUSH_MODEL_INSTANCE)
+        association.release()
+        assert status.Status == 0x0000
+
+    def _accepted(self, _):
+        self.associations += 1
+
+    def _store(self, event):
+        data = event.request.DataSet.getvalue()
+        derived = event.dataset
+        uid, source = str(derived.SOPInstanceUID), derived.SourceImageSequence[0].ReferencedSOPInstanceUID
+        self.attempts.append(str(source))
+        if source in self.refuses:
+            return 0xC000
+        self.stored[uid].append((str(event.context.transfer_syntax), data))
+        self.sources[uid] = str(source)
+        self._never.wait(self.seconds)
+        if self._hold_at is not None and self.count >= self._hold_at:
+            self._open.wait(PATIENCE)
+        return 0x0000
+
+    def _commit(self, event):
+        asked = event.action_information
+        self.asked[str(asked.TransactionUID)] = list(asked.ReferencedSOPSequence)
+        if self.reports:
+            thread = threading.Thread(target=self.report, args=(str(asked.TransactionUID),))
+            thread.start()
+        return 0x0000, None
+
+
+def free_port():
+    """A port of loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def send(node_port, files, *, aet="SCANNER", heard=None):
+    """C-STORE of DICOM files over one association, until it ends.
+
+    Args:
+        node_port: to whom.
+        files: bytes of each.
+        aet: who calls.
+        heard: a list that each acknowledged SOPInstanceUID is appended to at once.
+
+    Returns:
+        (SOPInstanceUID, status) of each that was answered.
+    """
+    entity = AE(ae_title=aet)
+    entity.add_requested_context(CTImageStorage, [ExplicitVRLittleEndian])
+    opened = []  # pynetdicom leaks those that the other side closes first
+    remember = (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket))
+    association = entity.associate("127.0.0.1", node_port, ae_title="CLEARSLICE", evt_handlers=[remember])
+    answers = []
+    for data in files:
+        if not association.is_established:
+            break
+        dataset = dcmread(io.BytesIO(data))
+        answer = association.send_c_store(dataset)
+        if "Status" not in answer:
+            break
+        answers.append((str(dataset.SOPInstanceUID), answer.Status))
+        if heard is not None and answer.Status == 0x0000:
+            heard.append(str(dataset.SOPInstanceUID))
+    if association.is_established:
+        association.release()
+    association.kill()
+    association.join(PATIENCE)
+    for connection in opened:
+        connection.close()
+    return answers
