@@ -58,7 +58,7 @@ def decode_and_encode_ms(restorer: Restorer, file: bytes) -> tuple[float, float]
             frames,
             [pipeline.blend(image, pipeline.checked(batch, image, version.ref), 1.0)],
             "dicom",
-            derivation=pipeline.derivation_of(version, 1.0),
+            derivation=pipeline.derivation_of(version, 1.0, precision=restorer.precision),
             conventions=conventions,
             series=pipeline.SeriesContext(now=datetime.now(UTC)),
         )

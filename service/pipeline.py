@@ -154,7 +154,7 @@ def warnings_of(frames: Frames, restored: Sequence[Pixels], version: ModelVersio
 
 
 def derivation_of(
-    version: ModelVersion, strength: float, warnings: Sequence[str] = (), *, precision: str = "float32"
+    version: ModelVersion, strength: float, warnings: Sequence[str] = (), *, precision: str
 ) -> Derivation:
     """What a derived DICOM instance tells about this model version and strength, and what the guard found.
 

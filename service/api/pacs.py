@@ -1,6 +1,6 @@
 """/v1/pacs: what the PACS node is at, and what to do about what went wrong. For administrators.
 
-node --> series and their states --> requeue, discard            quarantine --> fetch, discard
+node --> series and their states --> requeue, discard       quarantine --> fetch, discard       pulls --> a series comes
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from service.api import schemas
 from service.api.access import requires
 from service.api.dicomweb import service_of
+from service.api.fields import KEY_HEADER, parse_idempotency_key
+from service.api.uploaded import read_json
+from service.errors import SpoolFull
 from service.keys import Scope
 from service.pacs.live import describe
 from service.pacs.overview import overview as counts_of
@@ -28,6 +32,10 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 def _node(request: Request) -> PacsNode:
     return service_of(request).node
+
+
+def _owner(request: Request) -> str:
+    return str(request.scope["state"].get("owner", ""))
 
 
 @router.get(
@@ -110,6 +118,67 @@ async def discard(request: Request, id: str) -> Response:  # noqa: A002
     """The record of it stays until it is forgotten like those that were delivered."""
     await _node(request).repair.discard(id)
     return Response(status_code=204)
+
+
+class PullRequest(BaseModel):
+    """Which series to fetch, and from whom."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    peer: str
+    series: str
+    study: str = ""
+
+
+@router.post(
+    "/v1/pacs/pulls",
+    summary="Fetch a series from a PACS",
+    status_code=202,
+    response_class=JSONResponse,
+    responses={
+        202: {"description": "It is fetched in the background.", **schemas.PACS_OBJECT},
+        **schemas.problems(401, 403, 408, 413, 421, 422, 503, 507),
+    },
+    openapi_extra={"parameters": schemas.JOB_HEADERS, "requestBody": schemas.PULL_BODY},
+    dependencies=[requires(Scope.RECONSTRUCT)],
+)
+async def pull(request: Request) -> Response:
+    """For a PACS that tells of a new series instead of sending it. The peer is one of pacs.toml with a `url`; where
+    `study` is left out, it is asked. What is fetched goes the same way as what is sent: the rules decide.
+
+    Accepted means on the disk: it is tried again while the peer is down, also over restarts. With an `Idempotency-Key`
+    the request can be repeated safely.
+    """
+    pulls = _node(request).pulls
+    key = parse_idempotency_key(request.headers.get(KEY_HEADER))
+    asked = await read_json(request, PullRequest)
+    try:
+        found, again = await pulls.accept(asked.peer, asked.study, asked.series, owner=_owner(request), key=key)
+    except OSError as error:
+        raise SpoolFull(f"the spool could not be written to: {error.strerror}", retry_after=60) from None
+    document = pulls.describe(found)
+    headers = {
+        **_NO_STORE,
+        "Location": document["links"]["self"],
+        **({"Idempotency-Replayed": "true"} if again else {}),
+    }
+    return JSONResponse(document, status_code=202, headers=headers)
+
+
+@router.get(
+    "/v1/pacs/pulls/{id}",
+    summary="How far a pull is",
+    response_class=JSONResponse,
+    responses={
+        200: {"description": "The pull.", **schemas.PACS_OBJECT},
+        **schemas.problems(401, 403, 404, 421, 503),
+    },
+    dependencies=[requires(Scope.RECONSTRUCT)],
+)
+async def show_pull(request: Request, id: str) -> Response:  # noqa: A002
+    """`waiting`, `running`, `done` or `failed`, and why; those of the key that asks."""
+    pulls = _node(request).pulls
+    return JSONResponse(pulls.describe(pulls.find(id, _owner(request))), headers=_NO_STORE)
 
 
 @router.get(

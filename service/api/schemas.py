@@ -356,4 +356,22 @@ STOW_BODY: dict[str, Any] = {
     },
 }
 
+PULL_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["peer", "series"],
+                "additionalProperties": False,
+                "properties": {
+                    "peer": {"type": "string", "description": "Name of a DICOMweb peer in pacs.toml."},
+                    "series": {"type": "string", "description": "SeriesInstanceUID."},
+                    "study": {"type": "string", "description": "StudyInstanceUID, if it is known."},
+                },
+            }
+        }
+    },
+}
+
 PACS_OBJECT = {"content": {"application/json": {"schema": {"type": "object"}}}}

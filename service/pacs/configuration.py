@@ -113,6 +113,8 @@ class Node(_Part):
         longest_seconds: a series is taken for complete so long after its first instance, whatever still comes.
         reserve: bytes of the disk that stay free; what would take them is refused as "out of resources".
         retention_seconds: sources and derived instances are kept so long after all was delivered and verified.
+        commit_by: name of the DICOMweb peer that is asked when somebody wants this node to keep what it sent (storage
+            commitment); without, it commits to nothing, since it is no archive.
         remember_days: so long it is known which instances came, so that one sent again is not restored again.
     """
 
@@ -129,6 +131,7 @@ class Node(_Part):
     longest_seconds: Seconds = 3600.0
     reserve: Annotated[int, Field(ge=0)] = 1 << 30
     retention_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 24 * 3600.0
+    commit_by: str | None = None
     remember_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 90.0
 
     @model_validator(mode="after")
@@ -292,6 +295,8 @@ class Configuration(_Part):
                 self._reachable(name, f"rule {rule.name!r}: to")
             if rule.expect is not None:
                 self._askable(rule.expect, f"rule {rule.name!r}: expect")
+        if self.node.commit_by is not None:
+            self._askable(self.node.commit_by, "node: commit_by")
         for name, peer in self.peers.items():
             if peer.ask is not None:
                 self._askable(peer.ask, f"peer {name!r}: ask")

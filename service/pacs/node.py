@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from service.pacs.live import LiveJob
 from service.pacs.outbox import is_due, is_over, not_delivered
 from service.pacs.outboxes import outboxes_of
 from service.pacs.peers.asking import asker_of
+from service.pacs.pulls import Pulls
 from service.pacs.record import End, Ended
 from service.pacs.repair import Repair
 from service.pacs.reports import Reports
@@ -43,6 +45,7 @@ from service.telemetry import Instruments, log_defect
 from service.wholly import whole
 
 RESTORE_QUEUE = "pacs"
+PULL_QUEUE, PULLS_AT_ONCE = "pull", 2
 SENDERS_PER_PEER = 2
 """Series that are sent to one peer at once: one may wait for the disk while the other uses the network."""
 
@@ -95,10 +98,22 @@ class PacsNode:
         )
         self._restoring = Restoring(engine, describe=problem_of)
         self._reports = Reports(self.arrivals.folder)
+        self.pulls = Pulls(
+            self.arrivals,
+            configuration,
+            engine.settings,
+            clock=engine.clock,
+            trail=trail,
+            told=self.count_arrival,
+        )
         self.repair = Repair(self._live, self.arrivals)
+        self._commitments = Commitments(
+            CommitmentRequests(self.arrivals.folder), configuration, lambda uid: whereabouts(self._live, uid)
+        )
         self._tidying = Tidying(self.arrivals, configuration.node)
         self._outboxes = outboxes_of(configuration, self.arrivals.folder, clock=engine.clock, trail=trail)
         durable.add(RESTORE_QUEUE, Queue(self._restore, engine.settings.jobs_at_once))
+        durable.add(PULL_QUEUE, Queue(self.pulls.run, PULLS_AT_ONCE))
         for name in self._outboxes:
             durable.add(queue_of(name), Queue(functools.partial(self._deliver, name), SENDERS_PER_PEER))
         instruments.pacs_open.set_function(lambda: sum(live.ended is None for live in self._live.values()))
@@ -112,6 +127,7 @@ class PacsNode:
 
         for live in await asyncio.to_thread(read):
             self._live[live.job.id] = live
+        await asyncio.to_thread(self.pulls.load)
 
     async def sweep(self) -> None:
         """Keeps everything going; a task that never ends."""
@@ -119,7 +135,13 @@ class PacsNode:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             count += 1
-            for step in (self._take_reports, self.repair.take_requests, self._close_complete, self._push_all):
+            for step in (
+                self._take_reports,
+                self.repair.take_requests,
+                self._close_complete,
+                self._push_all,
+                self._push_pulls,
+            ):
                 await self._safely(step)
             if count % TIDY_EVERY == 0:
                 await self._safely(self._tidy)
@@ -181,6 +203,10 @@ class PacsNode:
                 elif peer not in live.sending and is_due(delivery, now):
                     await self._have_run(queue_of(peer), live.job.id)
             await self._settle(live)
+
+    async def _push_pulls(self) -> None:
+        for identity in self.pulls.due():
+            await self._have_run(PULL_QUEUE, identity)
 
     async def _have_run(self, queue: str, ticket: str) -> None:
         """Work that nobody is at: the durable engine knows of it, or is told."""
@@ -291,6 +317,8 @@ class PacsNode:
         gone = await whole(asyncio.to_thread(self._tidying.run, list(self._live.values()), self._engine.clock()))
         for job_id in gone:
             self._live.pop(job_id, None)
+        kept = timedelta(days=self.configuration.node.remember_days)
+        await whole(asyncio.to_thread(self.pulls.tidy, self._engine.clock(), kept))
 
     # asking
 

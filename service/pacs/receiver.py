@@ -1,7 +1,7 @@
 """The DIMSE side of the door: C-ECHO, C-STORE and storage commitment, for peers that may call.
 
     association --(callers?)--> C-STORE --arrivals.take--> status (`service.pacs.statuses`)
-                  rejected      N-ACTION --commitments--> N-EVENT-REPORT
+                  rejected      N-ACTION --commitments--> answered later      N-EVENT-REPORT --reports--> outbox
 
 pynetdicom gives each association a thread. What a peer sends of one instance is bounded while it comes in, and so is
 what it sends before it was answered.
@@ -35,7 +35,8 @@ from service.pacs.association_server import GuardedServer, cut
 from service.pacs.audit.facts import Party
 from service.pacs.audit.trail import Trail
 from service.pacs.callers import Callers
-from service.pacs.commitment import PUSH_MODEL, report_of
+from service.pacs.commitment import PUSH_MODEL, report_of, request_of
+from service.pacs.commitments import CommitmentRequests
 from service.pacs.configuration import Configuration, Node, Tls
 from service.pacs.peers import PeerError
 from service.pacs.presence import Presence
@@ -106,6 +107,7 @@ class Receiver:
         self._configuration = configuration
         self._callers = Callers(configuration)
         self._reports = Reports(arrivals.folder)
+        self._commitments = CommitmentRequests(arrivals.folder)
         self._trail = trail
         self._told = told
         self._most = settings.max_upload_bytes + ENVELOPE_BYTES
@@ -138,6 +140,7 @@ class Receiver:
                 (evt.EVT_C_ECHO, lambda _: SUCCESS),
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_N_EVENT_REPORT, self._on_report),
+                (evt.EVT_N_ACTION, self._on_commitment),
             ],
             server_class=GuardedServer,
             tls=None if node.tls is None else server_context(node.tls),
@@ -249,6 +252,17 @@ class Receiver:
             self._reports.keep(report_of(int(asked.EventTypeID or 0), event.event_information))
         except Exception as error:  # noqa: BLE001 - as above
             self._log.warning("report_not_taken", reason=str(error) if isinstance(error, PeerError) else "a defect")
+            if not isinstance(error, PeerError):
+                log_defect(error)
+            return PROCESSING_FAILURE, None
+        return SUCCESS, None
+
+    def _on_commitment(self, event: Event) -> tuple[int, None]:
+        """A peer asks whether what it sent is kept; it is told later."""
+        try:
+            request = request_of(event.action_information)
+            self._commitments.keep(self._guests[event.assoc].aet, request)
+        except Exception as error:  # noqa: BLE001 - as above
             if not isinstance(error, PeerError):
                 log_defect(error)
             return PROCESSING_FAILURE, None

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
@@ -104,7 +105,13 @@ class Line:
 
 @contextmanager
 def associated(
-    name: str, peer: Peer, node: Node, contexts: Sequence[PresentationContext], *, handlers: Sequence[Handler] = ()
+    name: str,
+    peer: Peer,
+    node: Node,
+    contexts: Sequence[PresentationContext],
+    *,
+    handlers: Sequence[Handler] = (),
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[tuple[Association, Line]]:
     """An association, released in the end.
 
@@ -114,6 +121,7 @@ def associated(
         node: whose AE title we call with.
         contexts: to be proposed, at most `MOST_CONTEXTS`.
         handlers: of events, beside those of `Line`.
+        roles: that we want to take in them; without, that of the client.
 
     Raises:
         PeerUnavailable: it cannot be reached, or not now.
@@ -122,10 +130,18 @@ def associated(
     """
     line = Line(peer.timeout_seconds)
     security = client_context(name, peer.tls) if peer.tls is not None else None
-    association = _ask(name, peer, node, list(contexts), security, [*line.handlers, *handlers])
+    association = _ask(
+        name,
+        peer,
+        node,
+        contexts=list(contexts),
+        security=security,
+        handlers=[*line.handlers, *handlers],
+        roles=list(roles),
+    )
     try:
         if not association.is_established:
-            raise _failure(name, peer, node, association, line, security)
+            raise _failure(name, peer, node, association=association, line=line, security=security)
         try:
             yield association, line
         finally:
@@ -142,13 +158,15 @@ def _close(association: Association, seconds: float) -> None:
         wrapped.socket.close()
 
 
-def _ask(  # noqa: PLR0917 - the parts of one call
+def _ask(
     name: str,
     peer: Peer,
     node: Node,
+    *,
     contexts: list[PresentationContext],
     security: ClientContext | None,
     handlers: list[Handler],
+    roles: list[SCP_SCU_RoleSelectionNegotiation],
 ) -> Association:
     entity = _Entity(ae_title=node.aet)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
@@ -165,13 +183,14 @@ def _ask(  # noqa: PLR0917 - the parts of one call
             max_pdu=MAX_PDU_BYTES,
             tls_args=(security, host) if security is not None else None,
             evt_handlers=handlers,
+            ext_neg=list(roles),
         )
     except OSError as error:  # its name is unknown, say
         raise PeerUnavailable(f"peer {name!r} cannot be reached: {error.strerror or type(error).__name__}") from None
 
 
-def _failure(  # noqa: PLR0917 - the parts of one call
-    name: str, peer: Peer, node: Node, association: Association, line: Line, security: ClientContext | None
+def _failure(
+    name: str, peer: Peer, node: Node, *, association: Association, line: Line, security: ClientContext | None
 ) -> PeerRefused | PeerUnavailable:
     """Why there is no association."""
     if line.rejection is not None:

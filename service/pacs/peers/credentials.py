@@ -30,7 +30,7 @@ class _Bearer(AuthBase):
 
 
 def credentials_of(name: str, peer: Peer) -> AuthBase | None:
-    """For a session; read anew for each, since passwords and tokens are renewed. None: it asks for none.
+    """What is sent with each request. Passwords and tokens are renewed, so files are read anew. None: it asks for none.
 
     Args:
         name: of the peer, for messages, which hold nothing of what the files hold.

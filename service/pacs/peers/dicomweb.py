@@ -23,7 +23,7 @@ from service.pacs.peers import PeerRefused, PeerUnavailable, Said, Told
 from service.pacs.peers.multipart import Parts, single_part
 from service.pacs.peers.outgoing import Outgoing, is_uid, readable
 from service.pacs.peers.store_answer import is_store_answer, said_by_instance
-from service.pacs.peers.web_session import JSON, Web, opened, refusal
+from service.pacs.peers.web import JSON, Web, opened, refusal
 
 BODY_BYTES = 32 << 20
 """Of one STOW-RS request, unless a single instance has more: what a crash makes us send twice at most."""

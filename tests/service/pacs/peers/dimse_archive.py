@@ -24,7 +24,7 @@ from service.pacs.peers.dimse import DimsePeer
 
 VERIFICATION = "1.2.840.10008.1.1"
 PATIENCE = 20.0
-SHORT = 0.3
+SHORT = 1.0
 
 
 class Server(ThreadedAssociationServer):

@@ -64,7 +64,7 @@ def test_a_report_of_another_transaction_is_not_taken(dimse):
     archive = dimse.Archive()
     answers = committing(archive, lambda request: event_for("1.2.3.98", request.instances, {}))
     with archive.running() as peer:
-        assert peer.commit(REFERENCES, "1.2.3.99", wait_seconds=dimse.SHORT) is None
+        assert peer.commit(REFERENCES, "1.2.3.99", wait_seconds=0.2) is None
     assert answers.get(timeout=dimse.PATIENCE) == 0x0110
 
 
@@ -78,7 +78,7 @@ def test_a_malformed_report_is_not_taken(dimse):
 
     answers = committing(archive, answer)
     with archive.running() as peer:
-        assert peer.commit(REFERENCES, "1.2.3.99", wait_seconds=dimse.SHORT) is None
+        assert peer.commit(REFERENCES, "1.2.3.99", wait_seconds=0.2) is None
     assert answers.get(timeout=dimse.PATIENCE) == 0x0110
 
 

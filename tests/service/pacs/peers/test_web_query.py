@@ -69,7 +69,7 @@ def test_lists_of_what_are_no_uids(web, uid):
 
 
 def test_an_answer_without_an_end(web, monkeypatch):
-    monkeypatch.setattr("service.pacs.peers.web_session.MAX_JSON_BYTES", 1000)
+    monkeypatch.setattr("service.pacs.peers.web.MAX_JSON_BYTES", 1000)
     with (
         web.serving(web.always(200, web.JSON, b" " * 2000)) as (peer, _),
         pytest.raises(PeerRefused, match="more than 1000 bytes"),

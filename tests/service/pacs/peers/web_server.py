@@ -20,7 +20,7 @@ from service.pacs.peers.dicomweb import WebPeer
 JSON = {"Content-Type": "application/dicom+json"}
 MULTIPART = 'multipart/related; type="application/dicom"; boundary=xyz'
 PATIENCE = 20.0
-SHORT = 0.3
+SHORT = 1.0
 STUDY, SERIES = "1.2.3", "1.2.3.4"
 
 

@@ -77,8 +77,8 @@ class Node:
         assert [status for _, status in answers] == [0x0000] * len(files)
 
     def there(self, pattern):
-        """Files of the node that fit."""
-        return list((self.spool / "pacs").glob(pattern))
+        """Files of the node that fit; none that a process was writing when it was killed."""
+        return [path for path in (self.spool / "pacs").glob(pattern) if path.suffix != ".part"]
 
 
 def series(ct_slice, count, uid, *, study="1.2.3", shape=(12, 16), first=1, **attributes):

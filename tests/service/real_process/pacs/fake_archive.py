@@ -10,10 +10,11 @@ import io
 import socket
 import threading
 from collections import defaultdict
+from contextlib import contextmanager
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-from pynetdicom import AE, build_role, evt
+from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.transport import ThreadedAssociationServer
 
 PUSH_MODEL, PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
@@ -49,7 +50,7 @@ class Archive:
         self.refuses, self.seconds, self.reports, self.asked = set(), 0.0, True, {}
         self.associations = 0
         self._hold_at, self._open = None, threading.Event()
-        self._never = threading.Event()
+        self._never, self._reporting = threading.Event(), []
         self._server = self._thread = None
 
     def start(self):
@@ -78,6 +79,8 @@ class Archive:
         for association in self._server.active_associations:
             association.abort()
             association.join(PATIENCE)
+        for thread in self._reporting:
+            thread.join(PATIENCE)
         self._server.server_close()
         for connection in getattr(self._server, "opened", []):
             connection.close()
@@ -99,21 +102,23 @@ class Archive:
         return len(self.stored)
 
     def report(self, transaction):
-        """Says of a transaction that it keeps what it has, on an association of its own."""
+        """Says of a transaction that it keeps what it has, on an association of its own.
+
+        Returns:
+            Whether the node has heard it.
+        """
         references = self.asked[transaction]
         told = Dataset()
         told.TransactionUID = transaction
         told.ReferencedSOPSequence = [each for each in references if each.ReferencedSOPInstanceUID in self.stored]
         told.FailedSOPSequence = [each for each in references if each.ReferencedSOPInstanceUID not in self.stored]
-        entity = AE(ae_title="ARCHIVE")
-        entity.add_requested_context(PUSH_MODEL)
-        role = build_role(PUSH_MODEL, scp_role=True)
-        association = entity.associate("127.0.0.1", self._node_port, ae_title="CLEARSLICE", ext_neg=[role])
-        assert association.is_established, "the node takes no report"
         event = 2 if told.FailedSOPSequence else 1
-        status, _ = association.send_n_event_report(told, event, PUSH_MODEL, PUSH_MODEL_INSTANCE)
-        association.release()
-        assert status.Status == 0x0000
+        role = build_role(PUSH_MODEL, scp_role=True)
+        with associated(self._node_port, "ARCHIVE", build_context(PUSH_MODEL), ext_neg=[role]) as association:
+            if not association.is_established:
+                return False
+            status, _ = association.send_n_event_report(told, event, PUSH_MODEL, PUSH_MODEL_INSTANCE)
+            return status.get("Status") == 0x0000
 
     def _accepted(self, _):
         self.associations += 1
@@ -138,6 +143,7 @@ class Archive:
         if self.reports:
             thread = threading.Thread(target=self.report, args=(str(asked.TransactionUID),))
             thread.start()
+            self._reporting.append(thread)
         return 0x0000, None
 
 
@@ -160,26 +166,35 @@ def send(node_port, files, *, aet="SCANNER", heard=None):
     Returns:
         (SOPInstanceUID, status) of each that was answered.
     """
-    entity = AE(ae_title=aet)
-    entity.add_requested_context(CTImageStorage, [ExplicitVRLittleEndian])
+    answers = []
+    with associated(node_port, aet, build_context(CTImageStorage, [ExplicitVRLittleEndian])) as association:
+        for data in files:
+            if not association.is_established:
+                break
+            dataset = dcmread(io.BytesIO(data))
+            answer = association.send_c_store(dataset)
+            if "Status" not in answer:
+                break
+            answers.append((str(dataset.SOPInstanceUID), answer.Status))
+            if heard is not None and answer.Status == 0x0000:
+                heard.append(str(dataset.SOPInstanceUID))
+    return answers
+
+
+@contextmanager
+def associated(node_port, aet, context, **more):
+    """An association with the node, which may not have come about, or end at any time."""
     opened = []  # pynetdicom leaks those that the other side closes first
     remember = (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket))
-    association = entity.associate("127.0.0.1", node_port, ae_title="CLEARSLICE", evt_handlers=[remember])
-    answers = []
-    for data in files:
-        if not association.is_established:
-            break
-        dataset = dcmread(io.BytesIO(data))
-        answer = association.send_c_store(dataset)
-        if "Status" not in answer:
-            break
-        answers.append((str(dataset.SOPInstanceUID), answer.Status))
-        if heard is not None and answer.Status == 0x0000:
-            heard.append(str(dataset.SOPInstanceUID))
-    if association.is_established:
-        association.release()
-    association.kill()
-    association.join(PATIENCE)
-    for connection in opened:
-        connection.close()
-    return answers
+    association = AE(ae_title=aet).associate(
+        "127.0.0.1", node_port, contexts=[context], ae_title="CLEARSLICE", evt_handlers=[remember], **more
+    )
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+        association.kill()
+        association.join(PATIENCE)
+        for connection in opened:
+            connection.close()

@@ -101,7 +101,7 @@ def test_before_what_was_sent_is_verified(node, kit):
         server.until(lambda: len(node.archive.asked) == 1)
         kill(server)
     with node.serving() as server:
-        node.archive.report(*node.archive.asked)
+        assert node.archive.report(*node.archive.asked)
         kit.check(node, server, files)
         assert deliveries(server) == ["verified"]
     assert len(node.archive.attempts) == len(files)

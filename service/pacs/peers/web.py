@@ -70,7 +70,7 @@ class _Adapter(HTTPAdapter):
 
 
 class Web:
-    """A session with a peer; see `opened`."""
+    """HTTP with one peer; see `opened`."""
 
     def __init__(self, name: str, peer: Peer, session: requests.Session) -> None:
         self.name = name
@@ -169,7 +169,7 @@ class Web:
 
 @contextmanager
 def opened(name: str, peer: Peer) -> Iterator[Web]:
-    """A session; passwords and tokens are read anew for each, since they are renewed.
+    """Connections to a peer; passwords and tokens are read anew for each call, since they are renewed.
 
     Args:
         name: of the peer, for messages.

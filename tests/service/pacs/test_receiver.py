@@ -1,0 +1,343 @@
+"""Receiving by DIMSE: who may associate, what is accepted, and every status, with real clients on loopback."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import subprocess
+import threading
+import types
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    LegacyConvertedEnhancedCTImageStorage,
+    MRImageStorage,
+    SecondaryCaptureImageStorage,
+)
+from pynetdicom import build_context, build_role
+from pynetdicom.sop_class import Verification
+
+from service.dicom.identity import IMPLEMENTATION_CLASS_UID
+from service.pacs.arrivals import TAKEN_CLASSES
+from service.pacs.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, event_for
+from service.pacs.reports import Reports
+
+NATIVE = {
+    "explicit": ExplicitVRLittleEndian,
+    "implicit": ImplicitVRLittleEndian,
+    "deflated": DeflatedExplicitVRLittleEndian,
+    "big": ExplicitVRBigEndian,
+}
+CT_AND_ECHO = [build_context(CTImageStorage, ExplicitVRLittleEndian), build_context(Verification)]
+
+
+@pytest.fixture
+def kit(scu, ct_slice, receiving):
+    """`scu`, and files: kit.slices(n, ...) -> data sets by their UID."""
+
+    def slices(count, **changes):
+        files = {}
+        for number in range(1, count + 1):
+            uid = f"1.2.3.4.{number}"
+            pixels = np.random.default_rng(number).integers(-200, 1500, (12, 16)).astype(np.int16)
+            files[uid] = scu.data_set_of(ct_slice(pixels, **{"SOPInstanceUID": uid, **changes}))
+        return files
+
+    return types.SimpleNamespace(**vars(scu), slices=slices, file=ct_slice, receiving=receiving)
+
+
+def rejection(association):
+    """Result, source and reason of A-ASSOCIATE-RJ."""
+    assert association.is_rejected
+    answer = association.acceptor.primitive
+    return answer.result, answer.result_source, answer.diagnostic
+
+
+def test_echo(door, kit):
+    with kit.receiving(door()) as receiver, kit.calling(receiver.port, contexts=CT_AND_ECHO) as association:
+        assert association.send_c_echo().Status == 0x0000
+        assert association.acceptor.implementation_class_uid == IMPLEMENTATION_CLASS_UID
+
+
+@pytest.mark.parametrize("syntax", NATIVE)
+def test_the_data_set_lies_here_as_it_was_sent(door, kit, syntax):
+    node = door()
+    sent = kit.data_set_of(kit.file(syntax=syntax))
+    contexts = [build_context(CTImageStorage, NATIVE[syntax])]
+    with kit.receiving(node) as receiver, kit.calling(receiver.port, contexts=contexts) as association:
+        assert kit.store(association, sent, syntax=NATIVE[syntax]) == (0x0000, None)
+    kept = node.source("1.2.3.4.5")
+    assert kit.data_set_of(kept) == sent
+    meta = dcmread(node.arrivals.series("1.2.3.4").source("1.2.3.4.5")).file_meta
+    assert meta.TransferSyntaxUID == NATIVE[syntax]
+    assert (meta.SourceApplicationEntityTitle, meta.ReceivingApplicationEntityTitle) == ("SCANNER", "CLEARSLICE")
+
+
+@pytest.mark.parametrize(("aet", "known"), [("STRANGER", True), ("SCANNER", False)])
+def test_an_unknown_title_is_rejected_for_good_and_an_unknown_address_hears_nothing(door, kit, aet, known):
+    host = "127.0.0.1" if known else "192.0.2.1"
+    node = door(peers={"scanner": {"aet": "SCANNER", "host": host, "may_send": True}}, rules=())
+    with kit.receiving(node) as receiver, kit.calling(receiver.port, aet=aet) as association:
+        assert not association.is_established
+        if known:
+            assert rejection(association) == (1, 1, 3)
+        else:
+            assert not association.is_rejected
+
+
+def test_a_wrong_called_title_is_rejected(door, kit):
+    with kit.receiving(door()) as receiver:
+        with kit.calling(receiver.port, called="SOMEBODY") as association:
+            assert rejection(association) == (1, 1, 7)
+        with kit.calling(receiver.port) as association:
+            assert association.is_established
+
+
+def test_any_caller_may_send_on_loopback_if_that_is_wanted(door, kit):
+    with kit.receiving(door(node={"any_caller": True})) as receiver, kit.calling(receiver.port, aet="ANY") as caller:
+        (data,) = kit.slices(1).values()
+        assert kit.store(caller, data, uid="1.2.3.4.1") == (0x0000, None)
+
+
+def test_only_classes_of_ct_get_a_presentation_context(door, kit):
+    asked = [*TAKEN_CLASSES, MRImageStorage, SecondaryCaptureImageStorage, "1.2.840.10008.5.1.4.1.2.2.1"]
+    contexts = [build_context(each, ExplicitVRLittleEndian) for each in asked]
+    with kit.receiving(door()) as receiver, kit.calling(receiver.port, contexts=contexts) as association:
+        accepted = {each.abstract_syntax for each in association.accepted_contexts}
+    assert accepted == {CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
+
+
+@pytest.mark.parametrize(
+    ("announced", "status"),
+    [({"uid": "1.2.3.4.6"}, 0xA900), ({"sop_class": EnhancedCTImageStorage}, 0xA900), ({}, 0x0000)],
+)
+def test_what_is_another_instance_than_announced(door, kit, announced, status):
+    node = door()
+    contexts = [build_context(each, ExplicitVRLittleEndian) for each in TAKEN_CLASSES]
+    with kit.receiving(node) as receiver, kit.calling(receiver.port, contexts=contexts) as association:
+        found, comment = kit.store(association, kit.data_set_of(kit.file()), **announced)
+        assert found == status
+        assert comment == ("SOPClassUID, SOPInstanceUID or StudyInstanceUID is another one t" if status else None)
+    assert bool(node.left()) is not bool(status)
+
+
+def test_a_full_disk_is_told_as_such(door, kit):
+    with kit.receiving(door(node={"reserve": 1 << 60})) as receiver, kit.calling(receiver.port) as association:
+        status, comment = kit.store(association, kit.data_set_of(kit.file()))
+    assert (status, comment[:41]) == (0xA700, "the disk has less than the 11529215046068")
+
+
+def test_a_disk_that_fails_is_no_defect(door, kit, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    node = door()
+    with kit.receiving(node) as receiver, kit.calling(receiver.port) as association:
+        for failing in ("service.pacs.series_folder.write_file", "service.pacs.series_folder.SeriesFolder.be_present"):
+            with monkeypatch.context() as patched:
+                patched.setattr(failing, fail)
+                status, comment = kit.store(association, kit.data_set_of(kit.file(RescaleSlope="0")))
+            assert (status, comment) == (0xA700, "the disk of this node failed: No space left on device; try again")
+        assert kit.store(association, kit.data_set_of(kit.file())) == (0x0000, None)
+
+
+def test_a_defect_is_told_without_its_text_and_the_association_lives_on(door, kit, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("Doe^Jane")
+
+    told = []
+    node = door()
+    with kit.receiving(node, told=told.append) as receiver, kit.calling(receiver.port) as association:
+        with monkeypatch.context() as patched:
+            patched.setattr(node.arrivals, "take", fail)
+            assert kit.store(association, b"") == (0x0110, "the node failed; its log says more")
+        assert kit.store(association, kit.data_set_of(kit.file())) == (0x0000, None)
+    assert told == ["0110", "new"]
+
+
+def test_what_is_refused_by_a_rule_or_cannot_be_understood(door, kit):
+    node = door(rules=[{"name": "no heads", "body_part": "HEAD", "action": "refuse"}, {"name": "k", "action": "keep"}])
+    with kit.receiving(node) as receiver, kit.calling(receiver.port) as association:
+        head = kit.data_set_of(kit.file(BodyPartExamined="HEAD"))
+        assert kit.store(association, head) == (0x0124, "it is refused by the rules of this node: rule 'no heads': refuse")
+        assert kit.store(association, b"words")[0] == 0xC000
+    assert node.left() == set()
+
+
+def test_a_name_in_a_character_set_that_is_none_fails_nothing(door, kit):
+    data = kit.data_set_of(kit.file()).replace(b"ISO_IR 100", b"ISO_IR 192")  # and its name is no UTF-8
+    with kit.receiving(door()) as receiver, kit.calling(receiver.port) as association:
+        assert kit.store(association, data) == (0x0000, None)
+
+
+def test_more_associations_than_allowed_are_rejected_for_now(door, kit):
+    with kit.receiving(door(node={"associations": 2})) as receiver:
+        with kit.calling(receiver.port), kit.calling(receiver.port), kit.calling(receiver.port) as third:
+            assert rejection(third) == (2, 3, 2)
+        kit.until(lambda: not receiver._guests)
+        with kit.calling(receiver.port) as again:
+            assert again.is_established
+
+
+def test_five_associations_with_interleaved_series(door, kit):
+    node = door()
+    series = [f"1.2.3.4.{number}" for number in range(1, 6)]
+    begun = threading.Barrier(5)
+    outcome = []
+
+    def send(number, port):
+        with kit.calling(port) as association:
+            begun.wait(20)
+            for turn in range(6):
+                uid = f"1.2.9.{number}.{turn}"
+                changes = {"SOPInstanceUID": uid, "SeriesInstanceUID": series[(number + turn) % 5]}
+                outcome.append(kit.store(association, kit.data_set_of(kit.file(**changes)), uid=uid))
+
+    with kit.receiving(node) as receiver:
+        threads = [threading.Thread(target=send, args=(number, receiver.port)) for number in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert outcome == [(0x0000, None)] * 30
+    assert [len(node.sources(uid)) for uid in series] == [6] * 5
+    assert not any(node.arrivals.series(uid).anybody_present() for uid in series)
+
+
+def test_a_series_is_present_until_its_association_ends(door, kit):
+    node = door()
+    with kit.receiving(node) as receiver:
+        with kit.calling(receiver.port) as association:
+            kit.store(association, kit.data_set_of(kit.file()))
+            assert node.arrivals.series("1.2.3.4").anybody_present()
+        kit.until(lambda: not node.arrivals.series("1.2.3.4").anybody_present())
+
+
+def test_a_sender_that_leaves_while_its_instance_is_read_leaves_nothing_locked(door, kit, monkeypatch):
+    node = door()
+    reading, go_on = threading.Event(), threading.Event()
+    take = node.arrivals.take
+
+    def slow(*arguments, **options):
+        reading.set()
+        assert go_on.wait(20)
+        return take(*arguments, **options)
+
+    monkeypatch.setattr(node.arrivals, "take", slow)
+    with kit.receiving(node) as receiver:
+        with kit.calling(receiver.port) as association:
+            sender = threading.Thread(target=kit.store, args=(association, kit.data_set_of(kit.file())))
+            sender.start()
+            assert reading.wait(20)
+            association.abort()
+            sender.join(20)
+        go_on.set()
+        kit.until(lambda: node.sources() == ["1.2.3.4.5"])
+        kit.until(lambda: not receiver._guests)
+        assert not node.arrivals.series("1.2.3.4").anybody_present()
+
+
+def test_stop_while_somebody_sends(door, kit):
+    node = door()
+    outcome = []
+    files = kit.slices(40)
+    sends = threading.Event()
+
+    def send(port):
+        with kit.calling(port) as association:
+            for uid, data in files.items():
+                if association.is_established:
+                    answer = kit.store(association, data, uid=uid)
+                    outcome.append((uid, answer))
+                    sends.set()
+
+    with kit.receiving(node) as receiver:
+        sender = threading.Thread(target=send, args=(receiver.port,))
+        sender.start()
+        assert sends.wait(20)
+        receiver.stop()
+        sender.join(30)
+    acknowledged = {uid for uid, answer in outcome if answer == (0x0000, None)}
+    assert acknowledged
+    assert acknowledged <= set(node.sources())
+    assert not node.arrivals.series("1.2.3.4").anybody_present()
+    assert not [path for path in node.left() if path.endswith(".part")]
+
+
+def test_a_report_of_storage_commitment_is_kept(door, kit):
+    node = door()
+    asked = [build_context(PUSH_MODEL)]
+    role = [build_role(PUSH_MODEL, scu_role=False, scp_role=True)]
+    event_type, information = event_for("1.2.3.99", [(CTImageStorage, "1.2.3.4.1")], {(CTImageStorage, "1.2.3.4.2"): 274})
+    with (
+        kit.receiving(node) as receiver,
+        kit.calling(receiver.port, contexts=asked, ext_neg=role) as association,
+    ):
+        status, _ = association.send_n_event_report(information, event_type, PUSH_MODEL, PUSH_MODEL_INSTANCE)
+        assert status.Status == 0x0000
+        del information.TransactionUID
+        status, _ = association.send_n_event_report(information, event_type, PUSH_MODEL, PUSH_MODEL_INSTANCE)
+        assert status.Status == 0x0110
+    ((_, report),) = Reports(node.folder).waiting()
+    assert (report.transaction_uid, report.committed) == ("1.2.3.99", {"1.2.3.4.1"})
+    assert report.failed == {"1.2.3.4.2": "0112H: it does not have the instance"}
+
+
+@pytest.mark.peer
+def test_what_dcmtk_sends_in_every_syntax_that_it_can_make(door, kit, tmp_path):
+    made = {
+        "dcmcjpeg": {"-ee": ["+e1"], "-sv1": ["+e1", "+sv", "1"]},
+        "dcmcjpls": {"lossless": ["+el"], "near": ["+en", "+md", "1"]},
+        "dcmcrle": {"rle": []},
+        "dcmconv": {"implicit": ["+ti"], "big": ["+tb"], "deflated": ["+td"]},
+    }
+    for program in ("storescu", *made):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} (Debian package dcmtk) is not installed")
+    node = door()
+    source = tmp_path / "source.dcm"
+    files = {}
+    for program, ways in made.items():
+        for name, options in ways.items():
+            uid = f"1.2.3.4.{len(files) + 1}"
+            source.write_bytes(kit.file(SOPInstanceUID=uid))
+            path = tmp_path / f"{program}{name}.dcm"
+            subprocess.run([program, *options, *(["+un"] if program[:4] == "dcmc" and "j" in program else []),
+                            str(source), str(path)], check=True, capture_output=True, timeout=60)
+            files[uid] = path
+    with kit.receiving(node) as receiver:
+        for path in files.values():
+            syntax = dcmread(path).file_meta.TransferSyntaxUID
+            done = subprocess.run(
+                ["storescu", "-v", "-aet", "SCANNER", "-aec", "CLEARSLICE", "-xf", str(_profile(tmp_path, syntax)), "One",
+                 "127.0.0.1", str(receiver.port), str(path)],
+                check=False, capture_output=True, text=True, timeout=60,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        echoed = subprocess.run(
+            ["echoscu", "-aet", "SCANNER", "-aec", "CLEARSLICE", "127.0.0.1", str(receiver.port)],
+            check=False, capture_output=True, timeout=60,
+        )
+        assert echoed.returncode == 0
+    for uid, path in files.items():
+        assert kit.data_set_of(node.source(uid)) == kit.data_set_of(path.read_bytes())
+
+
+def _profile(folder, syntax):
+    """A configuration of storescu that proposes CT images in one syntax."""
+    path = folder / "storescu.cfg"
+    path.write_text(
+        "[[TransferSyntaxes]]\n[One]\nTransferSyntax1 = " + syntax + "\n"
+        "[[PresentationContexts]]\n[Ct]\nPresentationContext1 = CTImageStorage\\One\n"
+        "[[Profiles]]\n[One]\nPresentationContexts = Ct\n",
+        encoding="ascii",
+    )
+    return path
