@@ -18,7 +18,7 @@ from clearslice.commands import (
     export,
     keys,
     models,
-    pacs,
+    pacs_transfers,
     recipes,
     reconstruct,
     reproduce,
@@ -47,7 +47,7 @@ app.command("reconstruct")(reconstruct.reconstruct)
 app.command("sample")(sample.sample)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
-app.add_typer(pacs.app, name="pacs")
+app.add_typer(pacs_transfers.app, name="pacs")  # with those of `pacs`
 app.command("recipes")(recipes.recipes)
 app.command("degradations")(degradations.degradations)
 app.command("train")(train.train)

@@ -6,7 +6,7 @@ jobs, arriving/, quarantine/ --overview--> state -> instances, state -> series
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.pacs.arrivals import Arrivals
@@ -37,3 +37,11 @@ def overview(jobs: Sequence[LiveJob], arrivals: Arrivals) -> dict[str, Any]:
     instances["quarantined"] = arrivals.quarantine.count()
     found = {state: count for state, count in instances.items() if count}
     return {"instances": found, "series": {**series, "arriving": len(arriving)}}
+
+
+def whereabouts(live: Mapping[str, LiveJob], uid: str) -> tuple[str, str] | None:
+    """Study and series of a source instance; None where it is not known."""
+    for each in list(live.values()):  # it may be asked on a thread
+        if uid in each.job.uids or uid in each.job.left_out:
+            return each.job.study, each.job.series
+    return None

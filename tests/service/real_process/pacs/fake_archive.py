@@ -29,6 +29,15 @@ class _Server(ThreadedAssociationServer):
         super().process_request(request, client_address)
 
 
+class _Caller(AE):
+    """Remembers its connections, for the same reason."""
+
+    def _create_socket(self, *args):
+        made = super()._create_socket(*args)
+        self.opened = [*getattr(self, "opened", []), made.socket]
+        return made
+
+
 class Archive:
     """The PACS.
 
@@ -184,17 +193,15 @@ def send(node_port, files, *, aet="SCANNER", heard=None):
 @contextmanager
 def associated(node_port, aet, context, **more):
     """An association with the node, which may not have come about, or end at any time."""
-    opened = []  # pynetdicom leaks those that the other side closes first
-    remember = (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket))
-    association = AE(ae_title=aet).associate(
-        "127.0.0.1", node_port, contexts=[context], ae_title="CLEARSLICE", evt_handlers=[remember], **more
-    )
+    entity = _Caller(ae_title=aet)
+    association = entity.associate("127.0.0.1", node_port, contexts=[context], ae_title="CLEARSLICE", **more)
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
         association.kill()
-        association.join(PATIENCE)
-        for connection in opened:
+        if association.is_alive():
+            association.join(PATIENCE)
+        for connection in entity.opened:
             connection.close()
