@@ -18,6 +18,7 @@ from clearslice.commands import (
     export,
     keys,
     models,
+    pacs,
     pacs_transfers,
     recipes,
     reconstruct,
@@ -47,7 +48,10 @@ app.command("reconstruct")(reconstruct.reconstruct)
 app.command("sample")(sample.sample)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
-app.add_typer(pacs_transfers.app, name="pacs")  # with those of `pacs`
+pacs.app.command("send")(pacs_transfers.send)
+pacs.app.command("pull")(pacs_transfers.pull)
+pacs.app.command("reconstruct")(pacs_transfers.reconstruct)
+app.add_typer(pacs.app, name="pacs")
 app.command("recipes")(recipes.recipes)
 app.command("degradations")(degradations.degradations)
 app.command("train")(train.train)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clearslice.commands.pacs import ConfigOption, app, configured
+from clearslice.commands.pacs import ConfigOption, configured
 
 if TYPE_CHECKING:
     from service.pacs.configuration import Configuration
@@ -24,7 +24,6 @@ StudyOption = Annotated[str, typer.Option(help="StudyInstanceUID; without, the p
 PeerArgument = Annotated[str, typer.Argument(metavar="PEER", help="Its name in pacs.toml.")]
 
 
-@app.command("send")
 def send(
     source: Annotated[Path, typer.Argument(metavar="IN", exists=True, help="A DICOM file, or a folder of them.")],
     peer: PeerArgument,
@@ -41,7 +40,6 @@ def send(
             raise typer.Exit(1)
 
 
-@app.command("pull")
 def pull(
     peer: PeerArgument,
     series: SeriesArgument,
@@ -59,7 +57,6 @@ def pull(
         _pull(configured(config), peer, (study, series), target)
 
 
-@app.command("reconstruct")
 def reconstruct(
     peer: PeerArgument,
     series: SeriesArgument,

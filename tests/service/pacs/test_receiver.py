@@ -142,7 +142,7 @@ def test_a_disk_that_fails_is_no_defect(door, kit, monkeypatch):
 
     node = door()
     with kit.receiving(node) as receiver, kit.calling(receiver.port) as association:
-        for failing in ("service.pacs.series_folder.write_file", "service.pacs.series_folder.SeriesFolder.be_present"):
+        for failing in ("service.pacs.series_folder.SeriesFolder.be_present", "service.pacs.series_folder.write_file"):
             with monkeypatch.context() as patched:
                 patched.setattr(failing, fail)
                 status, comment = kit.store(association, kit.data_set_of(kit.file(RescaleSlope="0")))
@@ -318,12 +318,13 @@ def test_what_dcmtk_sends_in_every_syntax_that_it_can_make(door, kit, tmp_path):
         if shutil.which(program) is None:
             pytest.skip(f"{program} (Debian package dcmtk) is not installed")
     node = door()
+    pixels = np.random.default_rng(1).integers(0, 2500, (12, 16)).astype(np.uint16)
     source = tmp_path / "source.dcm"
     files = {}
     for program, ways in made.items():
         for name, options in ways.items():
             uid = f"1.2.3.4.{len(files) + 1}"
-            source.write_bytes(kit.file(SOPInstanceUID=uid))
+            source.write_bytes(kit.file(pixels, SOPInstanceUID=uid))
             path = tmp_path / f"{program}{name}.dcm"
             run(program, *options, source, path)
             files[uid] = path
