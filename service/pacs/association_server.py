@@ -5,7 +5,8 @@
 
 pynetdicom shakes hands with a TLS client on the thread that accepts all others, so that one silent client would keep
 everybody out. It reads as much as a message part says that it is long, and waits for it for ever: a peer whose cable
-was pulled would keep its place until this program ends. And it tells nobody when an association ends by a defect.
+was pulled would keep its place until this program ends. It waits for the request of an association though the
+connection is closed. And it tells nobody when an association ends by a defect.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ LONGEST_PART = 1 << 18
 """Bytes of a message part that are taken though fewer were agreed: requests of an association may have as many."""
 
 _READ_BYTES = 1 << 16
+_NOTHING_ASKED = ("Sta1", "Sta2")
+"""States of the connection before an association is requested (PS3.8 9.2.1)."""
 
 
 class BoundedSocket(AssociationSocket):
@@ -48,21 +51,29 @@ class BoundedSocket(AssociationSocket):
         Raises:
             OSError: they are too many, do not come in time, or the connection broke.
         """
-        if nr_bytes > self.most:
-            raise OSError("a message part is longer than was agreed")
         received = bytearray()
+        try:
+            self._read(received, nr_bytes)
+        finally:
+            asked = self.assoc.requestor.primitive is not None
+            if len(received) < nr_bytes and not asked and self.assoc.dul.state_machine.current_state in _NOTHING_ASKED:
+                self.assoc.dul.to_user_queue.put(None)  # it need not wait for the request any more
+        return received
+
+    def _read(self, received: bytearray, count: int) -> None:
+        if count > self.most:
+            raise OSError("a message part is longer than was agreed")
         connection = self.socket
         deadline = time.monotonic() + self.seconds
-        while connection is not None and len(received) < nr_bytes:
+        while connection is not None and len(received) < count:
             # of what was half read by then, nothing more is waited for
             connection.settimeout(max(deadline - time.monotonic(), 0.001))
-            part = connection.recv(min(nr_bytes - len(received), _READ_BYTES))
+            part = connection.recv(min(count - len(received), _READ_BYTES))
             if not part:
                 break
             received += part
         if connection is not None:
             connection.settimeout(self.seconds)  # of what is sent
-        return received
 
 
 class _Handler(RequestHandler):

@@ -335,7 +335,8 @@ def test_what_dcmtk_sends_in_every_syntax_that_it_can_make(door, kit, tmp_path):
             run("storescu", *WHO, "-xf", profile, "One", "127.0.0.1", receiver.port, path)
         run("echoscu", *WHO, "127.0.0.1", receiver.port)
     for uid, path in files.items():
-        assert kit.data_set_of(node.source(uid)) == kit.data_set_of(path.read_bytes())
+        # storescu pads what dcmconv has deflated to an even length
+        assert kit.data_set_of(node.source(uid)).rstrip(b"\0") == kit.data_set_of(path.read_bytes()).rstrip(b"\0")
 
 
 def profile_of(folder, syntax):

@@ -163,20 +163,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def send(node_port, files, *, aet="SCANNER", heard=None):
+def send(node_port, files, *, heard=None):
     """C-STORE of DICOM files over one association, until it ends.
 
     Args:
         node_port: to whom.
         files: bytes of each.
-        aet: who calls.
         heard: a list that each acknowledged SOPInstanceUID is appended to at once.
 
     Returns:
         (SOPInstanceUID, status) of each that was answered.
     """
     answers = []
-    with associated(node_port, aet, build_context(CTImageStorage, [ExplicitVRLittleEndian])) as association:
+    with associated(node_port, "SCANNER", build_context(CTImageStorage, [ExplicitVRLittleEndian])) as association:
         for data in files:
             if not association.is_established:
                 break
