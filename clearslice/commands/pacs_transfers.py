@@ -117,14 +117,13 @@ def _send(configuration: Configuration, source: Path, name: str) -> bool:
     from rich.markup import escape
 
     from clearslice.commands.terminal import ERRORS, stage_bars
-    from imaging.dicom_file import looks_like_dicom
     from service.pacs.outboxes import reachable
     from service.pacs.peers.clients import client_of
 
     if name not in reachable(configuration):
         raise typer.BadParameter(f"{name} is no peer of pacs.toml that something can be sent to")
     paths = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
-    files = [path for path in paths if looks_like_dicom(path.open("rb").read(132))]
+    files = [path for path in paths if _is_dicom(path)]
     if not files:
         raise typer.BadParameter(f"there is no DICOM file in {source}")
     said: list[tuple[Path, Any]] = []
@@ -141,3 +140,10 @@ def _send(configuration: Configuration, source: Path, name: str) -> bool:
     counts = Counter(verdict.verdict for _, verdict in said)
     ERRORS.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     return counts["taken"] == len(files)
+
+
+def _is_dicom(path: Path) -> bool:
+    from imaging.dicom_file import MAGIC, PREAMBLE_LENGTH, looks_like_dicom
+
+    with path.open("rb") as file:
+        return looks_like_dicom(file.read(PREAMBLE_LENGTH + len(MAGIC)))

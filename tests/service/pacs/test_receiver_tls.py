@@ -76,14 +76,15 @@ def test_without_a_certificate_of_the_right_authority_nobody_is_let_in(kit, own)
 def test_old_tls_and_no_tls_are_not_spoken(kit):
     with kit.receiving(kit.node()) as receiver:
         old = kit.context()
-        with contextlib.suppress(ValueError), pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old.maximum_version = ssl.TLSVersion.TLSv1_1
         with call(kit, receiver.port, old) as association:
             assert not association.is_established
         with socket.create_connection(("127.0.0.1", receiver.port), timeout=20) as plain:
             plain.sendall(b"\1\0\0\0\0\4abcd")
-            while plain.recv(100):
-                pass
+            with contextlib.suppress(ConnectionError):
+                while plain.recv(100):
+                    pass
 
 
 def test_silent_tls_clients_keep_nobody_out_and_do_not_stay(kit, monkeypatch):
