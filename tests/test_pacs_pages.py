@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from pydicom.uid import UID
 
 from imaging.compressed_pixels import COMPRESSED_SYNTAXES
 from imaging.stored_values import NATIVE_SYNTAXES
 from service.pacs import statuses
 from service.pacs.arrivals import TAKEN_CLASSES
-from service.pacs.configuration import Node, Peer, Rule, parse_configuration
+from service.pacs.configuration import Node, Peer, Rule, parse_configuration, read_configuration
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS, DEPLOY = ROOT / "docs", ROOT / "deploy"
 PACS = (DOCS / "pacs.md").read_text(encoding="utf-8")
 CONFORMANCE = (DOCS / "dicom-conformance.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```toml\n(.*?)```", PACS, re.DOTALL)
@@ -28,6 +31,17 @@ OF_A_WAY = {"aet", "host", "port", "url", "folder", "username", "password_file",
 def test_an_example_can_be_read(block, tmp_path):
     found = parse_configuration(tomllib.loads(block), folder=tmp_path)
     assert found.model_fields_set
+
+
+def test_the_example_of_the_compose_file_and_its_orthanc_know_each_other():
+    node = read_configuration(DEPLOY / "pacs.toml")
+    orthanc = json.loads((DEPLOY / "orthanc.json").read_text(encoding="utf-8"))
+    (known,) = orthanc["DicomModalities"].values()
+    assert (known["AET"], known["Port"]) == (node.node.aet, node.node.port)
+    assert node.peers["orthanc"].aet == orthanc["DicomAet"]
+    assert node.peers["orthanc"].port == orthanc["DicomPort"]
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert {known["Host"], node.peers["orthanc"].host} <= compose.keys()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,14 @@
 """Orthanc's Python plugin runs this: each CT series that is complete is announced to clearslice, which then fetches it.
 
-    Orthanc --StableSeries--> wakes --> worker --/changes--> queue (SQLite) --POST /v1/pacs/pulls--> clearslice
-                                          |                  waiting, sent, refused                  --WADO-RS--> Orthanc
-                                          +-- what is not CT, not wanted or made by clearslice: left alone
+    Orthanc --StableSeries--> wakes worker --/changes--> queue (SQLite) --POST /v1/pacs/pulls--> clearslice
+                                      |                  waiting, sent, refused                      |
+                                      +-- other modality, not wanted, made by clearslice             +--WADO-RS--> Orthanc
 
 Orthanc's own list of changes says what is to be done, and the queue remembers how far it was read, so that neither a
 crash nor a server that is down for days loses a series. Orthanc forgets which series were still coming in when it
 stops, and never calls them stable: after each start, the series of new instances are looked at, too.
 
-How to install it: docs/orthanc.md. Needs Python 3.9 or newer, and nothing but its standard library.
+How to install it: docs/orthanc.md. It needs Python 3.11 and nothing but its standard library.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ import ssl
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Callable, Literal, Mapping, Optional
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import orthanc
@@ -48,7 +49,7 @@ STOP_SECONDS = 20.0
 """So long Orthanc's stop waits for the worker, which may be in the middle of a request."""
 
 FIRST_SECONDS, SLOW_SECONDS, LONGEST_SECONDS = 10.0, 300.0, 3600.0
-"""Pause after the first failure: of a server that is down, and of what somebody has to repair. Doubled up to the last."""
+"""Pauses after the first failure, of a server that is down and of what somebody has to repair; doubled up to the last."""
 
 LONGEST_PAUSE_SECONDS = 300.0
 """So often one series is tried while nothing gets through, however many wait: it shows that the server is back."""
@@ -103,7 +104,7 @@ class Settings:
     key_file: Path
     peer: str
     queue_file: Path
-    authority: Optional[Path] = None
+    authority: Path | None = None
     modalities: tuple[str, ...] = ("CT",)
     stations: tuple[str, ...] = ()
     descriptions: tuple[str, ...] = ()
@@ -111,9 +112,7 @@ class Settings:
     stable_seconds: float = 60.0
 
 
-_KNOWN = frozenset({
-    "Url", "KeyFile", "Peer", "Authority", "Modalities", "Stations", "Descriptions", "SkipSuffix", "QueueFile", "AllowHttp",
-})  # fmt: skip
+_KNOWN = frozenset("Url KeyFile Peer Authority AllowHttp Modalities Stations Descriptions SkipSuffix QueueFile".split())
 
 
 def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
@@ -149,7 +148,7 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
     )
 
 
-def _text(section: Mapping[str, Any], name: str, usual: Optional[str] = None) -> str:
+def _text(section: Mapping[str, Any], name: str, usual: str | None = None) -> str:
     found = section.get(name, usual)
     if not isinstance(found, str) or not found.strip():
         raise WrongConfiguration(f"{name} must be a text that is not empty")
@@ -216,7 +215,7 @@ def trust(settings: Settings) -> ssl.SSLContext:
 # --- decisions
 
 
-def why_not(tags: Mapping[str, str], settings: Settings) -> Optional[str]:
+def why_not(tags: Mapping[str, str], settings: Settings) -> str | None:
     """Why a series is left alone, by its main tags; None: it is routed."""
     description = tags.get("SeriesDescription", "").rstrip()
     suffix = settings.skip_suffix
@@ -246,11 +245,11 @@ def digest_of(series: str, instances: list[str]) -> str:
 
 
 def pause(attempts: int, first: float, share: float, longest: float = LONGEST_SECONDS) -> float:
-    """Seconds until the next attempt, after so many: doubled each time; `share` in [0, 1) takes up to half of it off."""
+    """Seconds until the next attempt, after so many: doubled each time, less up to half of it by `share` in [0, 1)."""
     return min(first * 2.0 ** min(attempts - 1, 20), longest) * (1 - share / 2)
 
 
-def retry_after(value: Optional[str], now: float) -> float:
+def retry_after(value: str | None, now: float) -> float:
     """Seconds that a Retry-After header asks for (RFC 9110 10.2.3); 0: it says nothing that is understood."""
     if value is None:
         return 0.0
@@ -271,7 +270,7 @@ class Answer:
         wait: seconds that were asked for.
     """
 
-    status: Optional[int]
+    status: int | None
     reason: str
     wait: float = 0.0
 
@@ -331,7 +330,6 @@ class Queue:
            handled INTEGER NOT NULL)""",
         f"PRAGMA user_version = {VERSION}",
     )
-    _COLUMNS = "digest, resource, series, study, since, due, attempts, reason, state"
 
     def __init__(self, path: Path) -> None:
         try:
@@ -358,57 +356,55 @@ class Queue:
         with self._lock:
             self._db.close()
 
-    def _do(self, *statements: tuple[str, tuple[Any, ...]]) -> int:
-        """All of them or none; how many rows the first one changed."""
+    def _do(self, statement: str, *values: Any) -> int:
+        """How many rows it changed."""
         with self._lock, self._db:
-            return [self._db.execute(*statement).rowcount for statement in statements][0]
+            return self._db.execute(statement, values).rowcount
 
     def _ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._db.execute(statement, values).fetchall()
 
-    def position(self) -> Optional[tuple[int, int]]:
+    def position(self) -> tuple[int, int] | None:
         """Sequence numbers of Orthanc's changes: where it was begun, and up to where all is settled; None: nowhere."""
         found = self._ask("SELECT first, handled FROM position")
         return found[0] if found else None
 
     def settle(self, handled: int) -> None:
         """All changes up to this one are settled."""
-        self._do((
-            "INSERT INTO position VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET handled = excluded.handled",
-            (handled, handled),
-        ))
+        change = "INSERT INTO position VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET handled = excluded.handled"
+        self._do(change, handled, handled)
 
     def add(self, row: Row) -> bool:
-        """Puts it in, unless it was there ever before, in place of what was not sent of the same series: clearslice
-        fetches what the series has at that time."""
-        values = (row.digest, row.resource, row.series, row.study, row.since, row.due, row.attempts, row.reason, row.state)
-        replaced = """DELETE FROM series WHERE series = ? AND digest <> ? AND state <> 'sent'
-                      AND (SELECT since FROM series WHERE digest = ?) = ?"""
-        marks = "INSERT OR IGNORE INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        return self._do((marks, values), (replaced, (row.series, row.digest, row.digest, row.since))) > 0
+        """Puts it in, unless it was there before, in place of what was not sent of the same series: clearslice fetches
+        what the series has at that time."""
+        values = (row.digest, row.resource, row.series, row.study, row.since, row.due)
+        insert = "INSERT OR IGNORE INTO series VALUES (?, ?, ?, ?, ?, ?, 0, '', 'waiting')"
+        replaced = "DELETE FROM series WHERE series = ? AND digest <> ? AND state <> 'sent'"
+        with self._lock, self._db:
+            if self._db.execute(insert, values).rowcount == 0:
+                return False
+            self._db.execute(replaced, (row.series, row.digest))
+            return True
 
-    def next(self, now: float) -> Optional[Row]:
+    def next(self, now: float) -> Row | None:
         """Which was to be tried at the earliest time before now."""
-        statement = f"SELECT {self._COLUMNS} FROM series WHERE state = 'waiting' AND due <= ? ORDER BY due, since LIMIT 1"
-        found = self._ask(statement, now)
+        found = self._ask("SELECT * FROM series WHERE state = 'waiting' AND due <= ? ORDER BY due, since LIMIT 1", now)
         return Row(*found[0]) if found else None
 
-    def next_due(self) -> Optional[float]:
+    def next_due(self) -> float | None:
         """When one is to be tried."""
         return self._ask("SELECT min(due) FROM series WHERE state = 'waiting'")[0][0]
 
     def update(self, row: Row, state: State, *, due: float, reason: str) -> None:
         """One more attempt was made."""
-        self._do((
-            "UPDATE series SET state = ?, due = ?, reason = ?, attempts = attempts + 1 WHERE digest = ?",
-            (state, due, reason, row.digest),
-        ))
+        change = "UPDATE series SET state = ?, due = ?, reason = ?, attempts = attempts + 1 WHERE digest = ?"
+        self._do(change, state, due, reason, row.digest)
 
     def retry(self, now: float) -> int:
         """Makes all that waits or was refused due, with patience as if it were new; how many."""
         change = "UPDATE series SET state = 'waiting', attempts = 0, since = ?, due = ? WHERE state <> 'sent'"
-        return self._do((change, (now, now)))
+        return self._do(change, now, now)
 
     def counts(self) -> dict[str, int]:
         """Rows by state."""
@@ -418,8 +414,8 @@ class Queue:
 
     def unsent(self) -> list[Row]:
         """The oldest of those that wait or were refused."""
-        statement = f"SELECT {self._COLUMNS} FROM series WHERE state <> 'sent' ORDER BY since LIMIT {SHOWN}"
-        return [Row(*values) for values in self._ask(statement)]
+        found = self._ask("SELECT * FROM series WHERE state <> 'sent' ORDER BY since LIMIT ?", SHOWN)
+        return [Row(*values) for values in found]
 
 
 # --- clearslice
@@ -502,8 +498,8 @@ class Router:
         self._share = share
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread: Optional[threading.Thread] = None
-        self._cursor: Optional[int] = None
+        self._thread: threading.Thread | None = None
+        self._cursor: int | None = None
         self._begun_at = 0
         self._read: deque[tuple[float, int]] = deque()
         self._failures = 0
@@ -701,10 +697,10 @@ def overview(queue: Queue) -> dict[str, Any]:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def install() -> Optional[Router]:
+def install() -> Router | None:
     """Registers with Orthanc; None, and a line in its log, where the configuration does not allow it."""
     try:
         path = Path(orthanc.GetConfigurationPath()).absolute()

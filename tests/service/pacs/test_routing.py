@@ -30,8 +30,8 @@ def test_facts_are_values_without_outer_spaces(facts):
 
 @pytest.mark.parametrize("condition", KEYWORDS)
 def test_every_condition_looks_at_its_attribute(facts, condition):
-    found = facts(**{KEYWORDS[condition]: "some value"})
-    assert decide([rule("r", **{condition: "some value"})], found).rule.name == "r"
+    found = facts(**{KEYWORDS[condition]: "VALUE"})
+    assert decide([rule("r", **{condition: "value"})], found).rule.name == "r"
     assert decide([rule("r", **{condition: "another"})], found).rule is None
 
 

@@ -1,7 +1,7 @@
 """A PACS that tests hold in their hands: takes instances by C-STORE, and says on demand what it keeps.
 
-    C-STORE --stored--(hold_at? slow?)--> status          start, stop: whether it is there at all
-    N-ACTION --asked--(reports?)--> N-EVENT-REPORT, on an association of its own
+C-STORE --stored--(hold_at? slow?)--> status          start, stop: whether it is there at all
+N-ACTION --asked--(reports?)--> N-EVENT-REPORT, on an association of its own
 """
 
 from __future__ import annotations
