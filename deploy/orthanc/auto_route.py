@@ -2,7 +2,7 @@
 
     Orthanc --StableSeries--> wakes worker --/changes--> queue (SQLite) --POST /v1/pacs/pulls--> clearslice
                                       |                  waiting, sent, refused                      |
-                                      +-- other modality, not wanted, made by clearslice             +--WADO-RS--> Orthanc
+                                      +-- other modality, not wanted, made by clearslice             +-- WADO-RS
 
 Orthanc's own list of changes says what is to be done, and the queue remembers how far it was read, so that neither a
 crash nor a server that is down for days loses a series. Orthanc forgets which series were still coming in when it
@@ -49,7 +49,7 @@ STOP_SECONDS = 20.0
 """So long Orthanc's stop waits for the worker, which may be in the middle of a request."""
 
 FIRST_SECONDS, SLOW_SECONDS, LONGEST_SECONDS = 10.0, 300.0, 3600.0
-"""Pauses after the first failure, of a server that is down and of what somebody has to repair; doubled up to the last."""
+"""Pauses after the first failure, of a server that is down and of what somebody must repair; doubled up to the last."""
 
 LONGEST_PAUSE_SECONDS = 300.0
 """So often one series is tried while nothing gets through, however many wait: it shows that the server is back."""
@@ -112,7 +112,9 @@ class Settings:
     stable_seconds: float = 60.0
 
 
-_KNOWN = frozenset("Url KeyFile Peer Authority AllowHttp Modalities Stations Descriptions SkipSuffix QueueFile".split())
+_CONNECTION = ("Url", "KeyFile", "Peer", "Authority", "AllowHttp")
+_CHOICE = ("Modalities", "Stations", "Descriptions", "SkipSuffix")
+_KNOWN = {*_CONNECTION, *_CHOICE, "QueueFile"}
 
 
 def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:

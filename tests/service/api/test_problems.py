@@ -11,14 +11,20 @@ from imaging import errors as imaging_errors
 from model_store import errors as store_errors
 from service import errors as service_errors
 from service.api.problems import TABLE, answer_to, kind_of
+from service.pacs import errors as pacs_errors
 
 BASES = (imaging_errors.ImagingError, store_errors.ModelStoreError, service_errors.ServiceError)
 # refused before the service starts, so that it never becomes an answer
-NOT_ANSWERED = {service_errors.UnsafeConfiguration, service_errors.InvalidKeysFile}
+NOT_ANSWERED = {
+    service_errors.UnsafeConfiguration,
+    service_errors.InvalidKeysFile,
+    service_errors.InvalidConfiguration,
+    pacs_errors.NotTaken,  # the base of what STOW-RS and DIMSE have statuses for
+}
 
 
 def expected_errors():
-    for module in (imaging_errors, store_errors, service_errors):
+    for module in (imaging_errors, store_errors, service_errors, pacs_errors):
         for _, cls in inspect.getmembers(module, inspect.isclass):
             if issubclass(cls, BASES) and cls not in (*BASES, *NOT_ANSWERED):
                 yield cls

@@ -189,7 +189,7 @@ def kit(ct_slice):
 
 @pytest.fixture
 def node(tmp_path, start_server, published_once, request):
-    """A node, and its archive, which is there; `@pytest.mark.parametrize("node", [{...}], indirect=True)` changes it."""
+    """A node and its archive, which is there; `parametrize("node", [{...}], indirect=True)` changes it."""
     made = Node(tmp_path, start_server, published_once.writable, **getattr(request, "param", {}))
     made.archive.start()
     yield made

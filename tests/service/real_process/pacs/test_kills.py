@@ -1,4 +1,4 @@
-"""A PACS node whose process is killed at every step: what it acknowledged is delivered, once each and as it was made."""
+"""A PACS node that is killed at every step: what it acknowledged is delivered, once each and as it was made."""
 
 from __future__ import annotations
 
