@@ -31,6 +31,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -279,11 +280,11 @@ class Answer:
     @property
     def kind(self) -> Literal["accepted", "refused", "down", "repair"]:
         """Only 202 is an acceptance: another success or a redirect comes from some other server."""
-        if self.status == http.client.ACCEPTED:
+        if self.status == HTTPStatus.ACCEPTED:
             return "accepted"
-        if self.status is None or self.status >= http.client.INTERNAL_SERVER_ERROR:
+        if self.status is None or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return "down"
-        if self.status < http.client.BAD_REQUEST or self.status in TO_BE_REPAIRED:
+        if self.status < HTTPStatus.BAD_REQUEST or self.status in TO_BE_REPAIRED:
             return "repair"
         return "refused"
 
@@ -396,7 +397,8 @@ class Queue:
 
     def next_due(self) -> float | None:
         """When one is to be tried."""
-        return self._ask("SELECT min(due) FROM series WHERE state = 'waiting'")[0][0]
+        due: float | None = self._ask("SELECT min(due) FROM series WHERE state = 'waiting'")[0][0]
+        return due
 
     def update(self, row: Row, state: State, *, due: float, reason: str) -> None:
         """One more attempt was made."""
@@ -429,7 +431,7 @@ def announce(row: Row, settings: Settings, context: ssl.SSLContext) -> Answer:
     try:
         key = read_key(settings.key_file)
     except WrongConfiguration as error:
-        return Answer(http.client.UNAUTHORIZED, str(error))
+        return Answer(HTTPStatus.UNAUTHORIZED, str(error))
     parts = urlsplit(settings.url)
     body = json.dumps({"peer": settings.peer, "study": row.study, "series": row.series})
     headers = {
@@ -732,7 +734,8 @@ def install() -> Router | None:
         elif _asks_to_retry(request.get("body") or b""):
             output.AnswerBuffer(json.dumps({"retried": router.retry()}), "application/json")
         else:
-            output.SendHttpStatus(http.client.BAD_REQUEST.value, b'{"error": "the body must be {\\"retry\\": true}"}')
+            text = '{"error": "the body must be {\\"retry\\": true}"}'
+            output.SendHttpStatus(int(HTTPStatus.BAD_REQUEST), text, len(text))
 
     orthanc.RegisterOnChangeCallback(on_change)
     orthanc.RegisterRestCallback("/clearslice/queue", on_request)
@@ -742,7 +745,7 @@ def install() -> Router | None:
 
 def _asks_to_retry(body: bytes) -> bool:
     try:
-        return json.loads(body) == {"retry": True}
+        return bool(json.loads(body) == {"retry": True})
     except ValueError:
         return False
 

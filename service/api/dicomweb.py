@@ -13,7 +13,7 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from service.api import schemas
+from service.api import pacs_schemas
 from service.api.access import requires
 from service.api.stow import read_instances
 from service.api.uploaded import engine_of
@@ -87,8 +87,8 @@ class _Stored:
     "/dicom-web/studies",
     summary="Store instances (STOW-RS)",
     response_class=JSONResponse,
-    responses=schemas.STOW_RESPONSES,
-    openapi_extra={"requestBody": schemas.STOW_BODY},
+    responses=pacs_schemas.STOW_RESPONSES,
+    openapi_extra={"requestBody": pacs_schemas.STOW_BODY},
     dependencies=[requires(Scope.RECONSTRUCT)],
 )
 async def store(request: Request) -> Response:
@@ -105,8 +105,8 @@ async def store(request: Request) -> Response:
     "/dicom-web/studies/{study}",
     summary="Store instances of one study (STOW-RS)",
     response_class=JSONResponse,
-    responses=schemas.STOW_RESPONSES,
-    openapi_extra={"requestBody": schemas.STOW_BODY},
+    responses=pacs_schemas.STOW_RESPONSES,
+    openapi_extra={"requestBody": pacs_schemas.STOW_BODY},
     dependencies=[requires(Scope.RECONSTRUCT)],
 )
 async def store_study(request: Request, study: str) -> Response:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from service.api import schemas
+from service.api import pacs_schemas, schemas
 from service.api.access import requires
 from service.api.dicomweb import service_of
 from service.api.fields import KEY_HEADER, parse_idempotency_key
@@ -43,7 +43,7 @@ def _owner(request: Request) -> str:
     summary="What the PACS node is at",
     response_class=JSONResponse,
     responses={
-        200: {"description": "Counts of instances and series.", **schemas.PACS_OBJECT},
+        200: {"description": "Counts of instances and series.", **pacs_schemas.PACS_OBJECT},
         **schemas.problems(401, 403, 421, 503),
     },
     dependencies=[requires(Scope.ADMIN)],
@@ -61,7 +61,7 @@ async def overview(request: Request) -> Response:
     summary="Series that came from a PACS",
     response_class=JSONResponse,
     responses={
-        200: {"description": "The newest first.", **schemas.PACS_OBJECT},
+        200: {"description": "The newest first.", **pacs_schemas.PACS_OBJECT},
         **schemas.problems(401, 403, 421, 503),
     },
     dependencies=[requires(Scope.ADMIN)],
@@ -77,7 +77,7 @@ async def index(request: Request) -> Response:
     summary="One of them",
     response_class=JSONResponse,
     responses={
-        200: {"description": "The series.", **schemas.PACS_OBJECT},
+        200: {"description": "The series.", **pacs_schemas.PACS_OBJECT},
         **schemas.problems(401, 403, 404, 421, 503),
     },
     dependencies=[requires(Scope.ADMIN)],
@@ -93,7 +93,7 @@ async def show(request: Request, id: str) -> Response:  # noqa: A002 - as the pa
     status_code=202,
     response_class=JSONResponse,
     responses={
-        202: {"description": "It is tried; `series` is null where it becomes another one.", **schemas.PACS_OBJECT},
+        202: {"description": "It is tried; `series` is null where it becomes another one.", **pacs_schemas.PACS_OBJECT},
         **schemas.problems(401, 403, 404, 421, 503, 507),
     },
     dependencies=[requires(Scope.ADMIN)],
@@ -136,10 +136,10 @@ class PullRequest(BaseModel):
     status_code=202,
     response_class=JSONResponse,
     responses={
-        202: {"description": "It is fetched in the background.", **schemas.PACS_OBJECT},
+        202: {"description": "It is fetched in the background.", **pacs_schemas.PACS_OBJECT},
         **schemas.problems(401, 403, 408, 413, 421, 422, 503, 507),
     },
-    openapi_extra={"parameters": schemas.JOB_HEADERS, "requestBody": schemas.PULL_BODY},
+    openapi_extra={"parameters": schemas.JOB_HEADERS, "requestBody": pacs_schemas.PULL_BODY},
     dependencies=[requires(Scope.RECONSTRUCT)],
 )
 async def pull(request: Request) -> Response:
@@ -170,7 +170,7 @@ async def pull(request: Request) -> Response:
     summary="How far a pull is",
     response_class=JSONResponse,
     responses={
-        200: {"description": "The pull.", **schemas.PACS_OBJECT},
+        200: {"description": "The pull.", **pacs_schemas.PACS_OBJECT},
         **schemas.problems(401, 403, 404, 421, 503),
     },
     dependencies=[requires(Scope.RECONSTRUCT)],
@@ -186,7 +186,7 @@ async def show_pull(request: Request, id: str) -> Response:  # noqa: A002
     summary="Instances in quarantine",
     response_class=JSONResponse,
     responses={
-        200: {"description": "Each with the reason.", **schemas.PACS_OBJECT},
+        200: {"description": "Each with the reason.", **pacs_schemas.PACS_OBJECT},
         **schemas.problems(401, 403, 421, 503),
     },
     dependencies=[requires(Scope.ADMIN)],

@@ -163,6 +163,11 @@ class Orthanc:
         self.log = folder / "orthanc.log"
         self._process = None
 
+    def change(self, **configuration):
+        """For the next start."""
+        path = self._folder / "orthanc.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | configuration))
+
     def start(self):
         with self.log.open("a") as log:
             command = ["Orthanc", str(self._folder / "orthanc.json")]
@@ -315,6 +320,9 @@ def test_what_waits_outlives_orthanc(orthanc, server, how):
 def test_series_that_orthanc_never_calls_stable_are_announced_after_its_next_start(orthanc, server, how):
     """It forgets at its end which series were still coming in."""
     files = files_of("forgotten", 4)
+    orthanc.stop()
+    orthanc.change(StableAge=600)
+    orthanc.start()
     orthanc.store(*files[:3])
     orthanc.stop(how)
     orthanc.start()
@@ -327,17 +335,14 @@ def test_series_that_orthanc_never_calls_stable_are_announced_after_its_next_sta
     assert len(server.accepted) == 2
 
 
-def test_what_became_stable_without_the_script_is_announced_when_it_is_back(orthanc, server, tmp_path):
+def test_what_became_stable_without_the_script_is_announced_when_it_is_back(orthanc, server):
     orthanc.stop()
-    path = tmp_path / "orthanc.json"
-    with_script = path.read_text()
-    path.write_text(json.dumps(json.loads(with_script) | {"Plugins": []}))
+    orthanc.change(Plugins=[])
     orthanc.start()
     orthanc.store(*(files := files_of("without")))
     deleted = files_of("deleted")
     orthanc.store(*deleted)
     until(lambda: len(set(orthanc.stable())) == 2, "both to be stable")
-    path.write_text(with_script)
     (one,) = [
         series
         for series in orthanc.get("/series?expand")
@@ -346,6 +351,7 @@ def test_what_became_stable_without_the_script_is_announced_when_it_is_back(orth
     request = urllib.request.Request(f"{orthanc.url}/series/{one['ID']}", method="DELETE")
     urllib.request.urlopen(request, timeout=10).close()
     orthanc.stop()
+    orthanc.change(Plugins=[str(PLUGIN)])
     orthanc.start()
     until(lambda: orthanc.queue()["sent"] == 1, "the series to be sent")
     assert list(server.accepted.values()) == [uids(files[0])]
