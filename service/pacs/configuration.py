@@ -105,6 +105,7 @@ class Node(_Part):
         host, port: where it takes associations; no port: none.
         tls: for these.
         apart: whether `clearslice pacs listen` receives, in a process of its own that survives this one.
+        drop: folder into which files may be put instead of sending them; what was taken is removed from it.
         any_caller: whether who is no peer with `may_send` may send, too; also from anywhere.
         associations: at once; more are rejected, which senders take for "try again".
         pdu_bytes: of the largest message part that is taken.
@@ -123,6 +124,7 @@ class Node(_Part):
     port: Port | None = None
     tls: Tls | None = None
     apart: bool = False
+    drop: File | None = None
     any_caller: bool = False
     associations: Annotated[int, Field(ge=1, le=200)] = 10
     pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 24)] = 1 << 17

@@ -27,6 +27,7 @@ from service.pacs.closing import Closing
 from service.pacs.commitments import CommitmentRequests, Commitments
 from service.pacs.completeness import Completeness
 from service.pacs.configuration import Configuration
+from service.pacs.drop import Drop
 from service.pacs.job_folder import jobs_of
 from service.pacs.live import LiveJob
 from service.pacs.outboxes import outboxes_of
@@ -103,6 +104,11 @@ class PacsNode:
             trail=trail,
             told=self.count_arrival,
         )
+        self._drop: Drop | None = None
+        if configuration.node.drop is not None:
+            self._drop = Drop(
+                configuration.node.drop, self.arrivals, engine.settings, trail=trail, told=self.count_arrival
+            )
         durable.add(PULL_QUEUE, Queue(self.pulls.run, PULLS_AT_ONCE))
         self.repair = Repair(self._live, self.arrivals)
         self._tidying = Tidying(self.arrivals, configuration.node)
@@ -128,6 +134,7 @@ class PacsNode:
             self._work.push_all,
             self._push_pulls,
             self._commitments.answer_due,
+            *([] if self._drop is None else [self._drop.take]),
         )
         count = 0
         while True:

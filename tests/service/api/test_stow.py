@@ -139,8 +139,6 @@ async def test_as_many_senders_as_associations(kit):
 
 async def test_a_server_that_is_no_node(serve, kit):
     async with serve() as client:
-        answer = await client.http.post(
-            "/dicom-web/studies", content=kit.multipart(b"x"), headers={"content-type": RELATED}
-        )
+        answer = await kit.post(client, kit.multipart(b"x"))
     assert answer.status_code == 503
     assert "CLEARSLICE_PACS" in answer.json()["detail"]
