@@ -171,10 +171,20 @@ def _texts(section: Mapping[str, Any], name: str, usual: tuple[str, ...] = ()) -
 def _url(url: str, *, allow_http: bool) -> str:
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host = parts.hostname or ""
+        host.encode("idna")
+        # a port that is none raises, too
+        plain = parts.port != 0 and url.isascii() and url.isprintable() and " " not in url
     except ValueError:
         raise WrongConfiguration("Url is none") from None
-    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment or parts.username is not None:
+    if (
+        not plain
+        or parts.scheme not in {"http", "https"}
+        or not host
+        or parts.query
+        or parts.fragment
+        or parts.username is not None
+    ):
         raise WrongConfiguration("Url must be like https://HOST:PORT, without user, ? and #")
     if parts.scheme == "http" and not allow_http and not _is_loopback(host):
         raise WrongConfiguration("the key would cross the network in the clear: use https, or set AllowHttp to true")
@@ -614,8 +624,9 @@ class Router:
         if last >= handled:
             return handled
         orthanc.LogWarning("clearslice: Orthanc's index was replaced or restored; its changes are read from the start")
-        self._queue.settle(min(first, last) if last >= first else 0)
-        return first if last >= first else 0
+        begin = first if last >= first else 0
+        self._queue.settle(begin)
+        return begin
 
     def _settle(self, cursor: int) -> None:
         """Moves the lasting position only behind instances whose series had the time to become stable: Orthanc forgets
@@ -716,6 +727,9 @@ def install() -> Router | None:
     except WrongConfiguration as error:
         orthanc.LogError(f'clearslice: nothing is routed. Section "Clearslice" of the configuration: {error}')
         return None
+    except Exception as error:  # noqa: BLE001 - Orthanc would not start
+        orthanc.LogError(f"clearslice: nothing is routed: {type(error).__name__} in line {_line(error)}")
+        return None
     router = Router(settings, queue, lambda row: announce(row, settings, context))
 
     def on_change(change: int, level: int, resource: str) -> None:  # noqa: ARG001 - as Orthanc calls it
@@ -727,20 +741,25 @@ def install() -> Router | None:
             router.stop()
 
     def on_request(output: Any, uri: str, **request: Any) -> None:  # noqa: ARG001 - as Orthanc calls it
-        if request["method"] == "GET":
-            output.AnswerBuffer(json.dumps(overview(queue), indent=1), "application/json")
-        elif request["method"] != "POST":
-            output.SendMethodNotAllowed("GET,POST")
-        elif _asks_to_retry(request.get("body") or b""):
-            output.AnswerBuffer(json.dumps({"retried": router.retry()}), "application/json")
-        else:
-            text = '{"error": "the body must be {\\"retry\\": true}"}'
-            output.SendHttpStatus(int(HTTPStatus.BAD_REQUEST), text, len(text))
+        _answer(output, request["method"], request.get("body") or b"", (router, queue))
 
     orthanc.RegisterOnChangeCallback(on_change)
     orthanc.RegisterRestCallback("/clearslice/queue", on_request)
     orthanc.LogWarning(f"clearslice: series are announced to {settings.url} as of peer {settings.peer!r}")
     return router
+
+
+def _answer(output: Any, method: str, body: bytes, of: tuple[Router, Queue]) -> None:
+    router, queue = of
+    if method == "GET":
+        output.AnswerBuffer(json.dumps(overview(queue), indent=1), "application/json")
+    elif method != "POST":
+        output.SendMethodNotAllowed("GET,POST")
+    elif _asks_to_retry(body):
+        output.AnswerBuffer(json.dumps({"retried": router.retry()}), "application/json")
+    else:
+        text = '{"error": "the body must be {\\"retry\\": true}"}'
+        output.SendHttpStatus(int(HTTPStatus.BAD_REQUEST), text, len(text))
 
 
 def _asks_to_retry(body: bytes) -> bool:

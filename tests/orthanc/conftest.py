@@ -83,7 +83,7 @@ def _both(tmp_path_factory):
         ports[2:],
         node_port=node.port,
         node_url=f"{node.url}/dicom-web/",
-        key=node.key,
+        keys=node.keys,
     )
     try:
         orthanc.start()
@@ -98,7 +98,7 @@ def _both(tmp_path_factory):
 def orthanc(_both):
     """It is there, whatever a test did to it."""
     yield _both.orthanc
-    if _both.orthanc._process is None:
+    if not _both.orthanc.running:
         _both.orthanc.start()
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,9 @@ PATIENCE = 120.0
 
 GIVE_UP_SECONDS = 3
 """After which a peer that is not there has a dead letter."""
+
+_PAUSE = threading.Event()
+"""Never set: between two looks, so that the models get the processor."""
 
 CONFIGURATION = """
 [node]
@@ -46,8 +50,7 @@ give_up_seconds = {give_up}
 
 [[rules]]
 name = "counted"
-description = "Phantom"
-sender = "web"
+sender = "counted"
 expect = "web"
 to = ["web"]
 
@@ -74,20 +77,21 @@ class NodeServer:
         self._folder = folder
         self.port, http_port = ports
         self.url = f"http://127.0.0.1:{http_port}"
-        self.spool, self._log, self._keys = folder / "spool", folder / "node.log", folder / "keys"
-        self.key, self._admin = self._new_key("web", "reconstruct"), self._new_key("admin", "admin")
+        self.spool, self._log, self._keys_file = folder / "spool", folder / "node.log", folder / "keys"
+        self.keys = {name: self._new_key(name, "reconstruct") for name in ("web", "counted")}
+        self._admin = self._new_key("admin", "admin")
         self._environment = {
             **os.environ,
             "CLEARSLICE_PORT": str(http_port),
             "CLEARSLICE_PACS": str(folder / "pacs.toml"),
             "CLEARSLICE_SPOOL": str(self.spool),
-            "CLEARSLICE_API_KEYS_FILE": str(self._keys),
+            "CLEARSLICE_API_KEYS_FILE": str(self._keys_file),
             "CLEARSLICE_SPOOL_RESERVE": "0",
         }
         self._process = None
 
     def _new_key(self, name, scope):
-        command = [PROGRAM, "keys", "new", "--name", name, "--scope", scope, "--file", str(self._keys)]
+        command = [PROGRAM, "keys", "new", "--name", name, "--scope", scope, "--file", str(self._keys_file)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     def start(self, orthanc):
@@ -119,6 +123,7 @@ class NodeServer:
         end = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < end, f"it never came true; {self.counts()}"
+            _PAUSE.wait(0.05)
 
     def command(self, *words):
         """What a command of `clearslice pacs` prints."""

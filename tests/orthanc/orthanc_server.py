@@ -1,6 +1,6 @@
 """Orthanc, as a process of its own with a database in a folder: a PACS that speaks DIMSE and DICOMweb.
 
-    configuration --start--> Orthanc --REST--> upload, send by C-STORE, send by STOW-RS     --DICOMweb--> QIDO, WADO
+configuration --start--> Orthanc --REST--> upload, send by C-STORE, send by STOW-RS     --DICOMweb--> QIDO, WADO
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ class Orthanc:
     Args:
         folder: for its database and log.
         ports: of its DIMSE service and its web server.
-        node_port, node_url, key: where the node takes associations, and where it takes STOW-RS with which API key.
+        node_port, node_url: where the node takes associations, and where STOW-RS.
+        keys: name under which the node is known for STOW-RS -> API key.
     """
 
-    def __init__(self, folder, ports, *, node_port, node_url, key):
+    def __init__(self, folder, ports, *, node_port, node_url, keys):
         self.dimse_port, self._http_port = ports
         self.url = f"http://127.0.0.1:{self._http_port}"
         self._folder = folder
@@ -65,7 +66,10 @@ class Orthanc:
                 "Enable": True,
                 "Root": "/dicom-web/",
                 "Host": f"127.0.0.1:{self._http_port}",
-                "Servers": {"clearslice": {"Url": node_url, "HttpHeaders": {"Authorization": f"Bearer {key}"}}},
+                "Servers": {
+                    name: {"Url": node_url, "HttpHeaders": {"Authorization": f"Bearer {key}"}}
+                    for name, key in keys.items()
+                },
             },
         }
         (folder / "orthanc.json").write_text(json.dumps(configuration), encoding="utf-8")
@@ -90,6 +94,11 @@ class Orthanc:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+
+    @property
+    def running(self):
+        """Whether it is there."""
+        return self._process is not None
 
     def _answers(self):
         try:
@@ -117,10 +126,10 @@ class Orthanc:
         asked = {"Resources": ids, "Synchronous": True}
         return self.ask("POST", "/modalities/clearslice/store", json=asked)
 
-    def stow(self, ids):
+    def stow(self, ids, *, server="web"):
         """Sends to the node by STOW-RS."""
         asked = {"Resources": ids, "Synchronous": True}
-        return self.ask("POST", "/dicom-web/servers/clearslice/stow", json=asked)
+        return self.ask("POST", f"/dicom-web/servers/{server}/stow", json=asked)
 
     def listed(self, study, series):
         """SOPInstanceUIDs that QIDO-RS finds."""

@@ -40,6 +40,7 @@ def test_by_stow_and_back_by_stow(orthanc, node, kit):
     assert job["sender"] == "web"
     assert job["deliveries"] == [{"peer": "web", "state": "verified", "attempts": 0}]
     found = kit.check(orthanc, node, source, job["derived_series"])
+    assert sorted(found.values()) == sorted(node.derived(source.series))  # to the last byte of the file
     validated(kit, source, found)
 
 
@@ -65,7 +66,9 @@ def test_late_slices_join_the_same_derived_series(orthanc, node, kit):
     ids = orthanc.upload(source.files.values())
     orthanc.store(ids[:3])
     (first,) = node.ended(source.series, count=3)
-    before = {uid: orthanc.fetched(source.study, first["derived_series"], uid) for uid in derived_uids(node, kit, source)}
+    before = {
+        uid: orthanc.fetched(source.study, first["derived_series"], uid) for uid in derived_uids(node, kit, source)
+    }
     assert len(before) == 3
     orthanc.store(ids)
     second, again = node.ended(source.series, count=5)

@@ -38,10 +38,10 @@ def test_away_for_the_whole_retry_window_and_requeued(orthanc, node, kit, way, p
 def test_a_series_waits_for_what_orthanc_has_more_of_it(orthanc, node, kit):
     source = kit.drawn(4, seed=13)
     ids = orthanc.upload(source.files.values())
-    assert orthanc.stow(ids[:3]).status_code == 200
+    assert orthanc.stow(ids[:3], server="counted").status_code == 200
     node.until(lambda: node.told("series_waits", series=source.series, missing=1))
     assert node.jobs(source.series) == []
-    assert orthanc.stow(ids[3:]).status_code == 200
+    assert orthanc.stow(ids[3:], server="counted").status_code == 200
     (job,) = node.ended(source.series, count=4)
     assert job["rule"] == "counted"
     kit.check(orthanc, node, source, job["derived_series"])

@@ -20,6 +20,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from service.jobs import jobs as jobs_module
 from service.pacs import node as node_module
 from service.pacs import outboxes
 from service.pacs.commitment import CommitmentReport
@@ -40,6 +41,44 @@ class MovableClock:
 
     def forward(self, seconds):
         self.now += timedelta(seconds=seconds)
+
+
+class LocalDurable:
+    """Runs what is enqueued at once, and forgets it when the process ends. DBOS takes a second to begin, which only the
+    tests of restarts spend."""
+
+    def __init__(self, database):
+        del database
+        self._queues = {}
+        self._places = {}
+        self._runs = {}
+
+    def add(self, name, queue):
+        self._queues[name] = queue
+        self._places[name] = asyncio.Semaphore(queue.at_once)
+
+    async def start(self):
+        """Nothing was left."""
+
+    async def enqueue(self, queue, ticket):
+        async def run():
+            async with self._places[queue]:
+                await self._queues[queue].run(ticket)
+
+        if (queue, ticket) not in self._runs:
+            self._runs[queue, ticket] = asyncio.create_task(run())
+
+    async def fate(self, queue, ticket):
+        task = self._runs.get((queue, ticket))
+        return "unknown" if task is None else "over" if task.done() else "runs"
+
+    async def forget(self, queue, ticket):
+        self._runs.pop((queue, ticket), None)
+
+    async def stop(self):
+        for task in self._runs.values():
+            task.cancel()
+        await asyncio.gather(*self._runs.values(), return_exceptions=True)
 
 
 @dataclass
@@ -178,6 +217,7 @@ def _table(values):
 def noding(serve, spool, tmp_path, monkeypatch):
     """See above; `peer` may be one that was there before."""
     monkeypatch.setattr(node_module, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(jobs_module, "Durable", LocalDurable)
 
     @asynccontextmanager
     async def start(*, rules=(TO_OUT,), out=None, peer=None, clock=None, settings=None, **node):

@@ -6,11 +6,20 @@ import json
 
 import pytest
 
+from service.jobs import jobs as jobs_module
+from service.jobs.durable import Durable
 from service.pacs import completeness
 from service.pacs.peers import PeerUnavailable
 from service.pacs.requests import AdminRequest, AdminRequests
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def _really_durable(noding, monkeypatch):
+    """With DBOS."""
+    del noding  # which has put a fake in its place
+    monkeypatch.setattr(jobs_module, "Durable", Durable)
 
 
 async def test_what_was_still_coming_in_is_complete_after_a_restart(noding, kit):
