@@ -65,6 +65,7 @@ bench: $(DEVELOPMENT)  ## measure the service beside its model, and training bes
 	.venv/bin/python -m bench.train --write $(if $(wildcard $(DATA)/train),--data $(DATA))
 	.venv/bin/python -m bench.wire --write $(if $(wildcard build/peers/litserve),--litserve build/peers/litserve/bin/python)
 	.venv/bin/python -m bench.networks --write
+	.venv/bin/python -m bench.pacs --write
 
 behaviour: $(DEVELOPMENT)  ## overload for a minute, and two hundred reloads under load; writes docs/benchmarks/behaviour.md (ten minutes)
 	.venv/bin/python -m bench.behaviour --write

@@ -1,6 +1,7 @@
 """DICOM instances that a node must not take, and how it says so: items 1 to 15 of the list of bad inputs.
 
-BAD: name -> Bad(make, status, words, hole), for C-STORE and STOW alike      TAKEN: name -> make, of odd ones that are fine
+BAD: name -> Bad(make, status, words, hole), for C-STORE and STOW alike      FILES_ONLY: for STOW
+TAKEN: name -> make, of odd ones that are fine
 make(kit) -> a whole file; kit.ct(stored, ...) makes good ones, kit.compressed(...) compressed ones
 """
 
@@ -131,15 +132,14 @@ BAD: dict[str, Bad] = {
     "PNG": bad(lambda _: b"\x89PNG\r\n\x1a\n" + bytes(600), ""),
     # 4: cut off
     "header cut off": bad(lambda kit: kit.ct()[:700], ""),
-    "first elements only": bad(lambda kit: kit.ct()[: kit.ct().index(b"\x08\x00\x18\x00")], "", WRONG_CLASS),
+    "first elements only": bad(
+        lambda kit: kit.ct()[: kit.ct().index(b"\x08\x00\x18\x00")], "StudyInstanceUID is missing or no UID"
+    ),
     "pixels cut off": hole(lambda kit: kit.ct()[:-50], ""),
-    "odd length": hole(lambda kit: kit.ct()[:-1], ""),
     "no pixels": hole(lambda kit: kit.ct()[: kit.ct().index(PIXEL_DATA)], "the DICOM file holds no pixel data"),
     # 5 to 8: bombs and contradictions
     "deflate bomb": bad(deflated(200 << 20), "the deflated data set has more than the "),
-    "deflate cut off": bad(
-        lambda kit: kit.ct(syntax="deflated")[:-400], "the deflated data set of the DICOM file ends"
-    ),
+    "deflate cut off": bad(lambda kit: kit.ct(syntax="deflated")[:-400], "the deflated data set of the"),
     "RLE of 65535": hole(rle(65535, 65535), "the image has 65535 rows and 65535 columns"),
     "Rows and Columns of 65535": hole(attributes(Rows=65535, Columns=65535), "the image has 65535 rows"),
     "JPEG-LS of 8192": hole(sized(8192, 8192), "the compressed image has 8192 rows and 8192 columns"),
@@ -151,9 +151,7 @@ BAD: dict[str, Bad] = {
     "half zeroed JPEG 2000": hole(
         lambda kit: kit.compressed(half(kit.j2k()), JPEG2000Lossless), "the compressed pixel data have no end marker"
     ),
-    "empty fragment": hole(
-        lambda kit: kit.compressed(b"", JPEGLSLossless), "the compressed PixelData hold no fragment"
-    ),
+    "empty fragment": hole(lambda kit: kit.compressed(b"", JPEGLSLossless), "the compressed PixelData hold"),
     "another codec": hole(
         lambda kit: kit.compressed(kit.j2k(), JPEGLSLossless), "the compressed pixel data are no JPEG stream"
     ),
@@ -211,6 +209,7 @@ def whole_file(make, words):
 
 
 FILES_ONLY: dict[str, Bad] = {
+    "odd length": hole(lambda kit: kit.ct()[:-1], "PixelData has 8191 bytes"),
     "empty": whole_file(lambda _: b"", "the file has no DICM prefix"),
     "no preamble": whole_file(lambda kit: kit.ct()[128:], "the file has no DICM prefix"),
     "preamble only": whole_file(lambda kit: kit.ct()[:132], "the DICOM file has no single TransferSyntaxUID"),
@@ -225,10 +224,19 @@ FILES_ONLY: dict[str, Bad] = {
     "garbage": whole_file(lambda _: bytes(128) + b"DICM" + b"\xff" * 100, ""),
 }
 
+
+def padding_of_another_sign(kit):
+    """-2000 for unsigned values."""
+    data = kit.as_file(kit.dataset(np.zeros((SIDE, SIDE), np.uint16), PixelPaddingValue=63536))
+    assert data.count(b"\x28\x00\x20\x01US") == 1
+    return data.replace(b"\x28\x00\x20\x01US", b"\x28\x00\x20\x01SS")
+
+
 TAKEN: dict[str, Callable[[Any], bytes]] = {
     "trailing garbage": lambda kit: kit.ct() + b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0evil",
     "MONOCHROME1": attributes(PhotometricInterpretation="MONOCHROME1"),
-    "padding under another sign": attributes(PixelPaddingValue=-2000, PixelRepresentation=0),
+    "padding below air": attributes(PixelPaddingValue=-2000),
+    "padding under another sign": padding_of_another_sign,
     "non-square pixels": attributes(PixelSpacing=["0.7", "0.9"]),
     "gantry tilt": attributes(GantryDetectorTilt="20", ImageOrientationPatient=["1", "0", "0", "0", "0.94", "-0.34"]),
     "localizer": attributes(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
@@ -245,7 +253,7 @@ TAKEN: dict[str, Callable[[Any], bytes]] = {
 def compressed_file(kit, stream, syntax, **changes):
     """A CT instance with such a frame."""
     dataset = kit.dataset(np.zeros((SIDE, SIDE), np.uint16), **changes)
-    dataset.PixelData = encapsulate([stream])
+    dataset.PixelData = encapsulate([stream]) if stream else 2 * (b"\xfe\xff\x00\xe0" + bytes(4))
     dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
     dataset.file_meta.TransferSyntaxUID = syntax
     return kit.as_file(dataset)
