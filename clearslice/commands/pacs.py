@@ -194,6 +194,7 @@ def status(
 
     from service.pacs.live import describe
     from service.pacs.overview import overview
+    from service.pacs.pulls import read_pulls
 
     folder = _node_folder(spool)
     jobs, arrivals = _read_jobs(folder)
@@ -203,6 +204,10 @@ def status(
         typer.echo(json.dumps({**counts, "jobs": [describe(live) for live in shown]}, indent=1))
         return
     _print_jobs(shown)
+    for each in read_pulls(folder):
+        if each.state != "done" and state in ("", each.state):
+            why = f": {each.reason}" if each.reason else ""
+            typer.echo(f"{each.id}  pull {each.state}  series {each.series} from {each.peer}{why}")
     for what, numbers in (("instances", counts["instances"]), ("series", counts["series"])):
         told = ", ".join(f"{count} {name}" for name, count in numbers.items() if count) or "none"
         typer.echo(f"{what}: {told}")

@@ -166,6 +166,22 @@ async def pull(request: Request) -> Response:
 
 
 @router.get(
+    "/v1/pacs/pulls",
+    summary="What is, and was, fetched",
+    response_class=JSONResponse,
+    responses={
+        200: {"description": "The newest first.", **pacs_schemas.PACS_OBJECT},
+        **schemas.problems(401, 403, 421, 503),
+    },
+    dependencies=[requires(Scope.ADMIN)],
+)
+async def pulls_index(request: Request) -> Response:
+    """Whoever asked for it; a `failed` one is tried again when it is asked for again."""
+    pulls = _node(request).pulls
+    return JSONResponse({"pulls": [pulls.describe(each) for each in pulls.all()]}, headers=_NO_STORE)
+
+
+@router.get(
     "/v1/pacs/pulls/{id}",
     summary="How far a pull is",
     response_class=JSONResponse,

@@ -223,7 +223,7 @@ class Closing:
         """One at a time: nothing comes into the series meanwhile, nor came since it was looked at."""
         series = looked.series
         with series.closed() as alone:
-            if not alone or set(series.sources()) != set(looked.digests):
+            if not alone or set(series.sources()) != set(looked.digests) or set(series.refused()) != looked.refused:
                 return None
             made = create_job(self._arrivals.incoming(), series, job, ended)
             series.write_known({**series.known(), **looked.digests})

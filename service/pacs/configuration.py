@@ -38,6 +38,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
+from model_store.errors import InvalidRef
 from model_store.refs import parse_ref
 from service.errors import InvalidConfiguration
 from service.pacs.audit.settings import Audit
@@ -275,7 +276,10 @@ class Rule(_Part):
         if self.action != "reconstruct" and (self.to or self.model is not None):
             raise ValueError("model and to belong to a rule that reconstructs")
         if self.model is not None and self.model != _AUTO:
-            parse_ref(self.model)
+            try:
+                parse_ref(self.model)
+            except InvalidRef as error:
+                raise ValueError(str(error)) from None
         return self
 
 

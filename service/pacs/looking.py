@@ -37,6 +37,7 @@ class Looked:
         left_out: UID -> why it is none of them.
         digests: UID -> `digest_of`, of all.
         facts, sender: for the rules; of the instance in the middle.
+        refused: UIDs of instances that came and could not be taken.
         problem: why the series cannot be restored, or None.
     """
 
@@ -47,6 +48,7 @@ class Looked:
     digests: Mapping[str, str]
     facts: Facts
     sender: str
+    refused: frozenset[str]
     problem: Exception | None
 
     def source(self, number: int) -> Path:
@@ -98,6 +100,7 @@ def look(series: SeriesFolder, uids: Sequence[str], settings: Settings) -> Looke
             found.append(_described(dataset, uid))
     found.sort(key=lambda each: (each.number, each.uid))
     middle = found[len(found) // 2] if found else None
+    refused = series.refused()
     return Looked(
         series=series,
         study=study,
@@ -106,7 +109,8 @@ def look(series: SeriesFolder, uids: Sequence[str], settings: Settings) -> Looke
         digests=digests,
         facts=middle.facts if middle else {},
         sender=middle.sender if middle else "",
-        problem=problem or _hole(series),
+        refused=frozenset(refused),
+        problem=problem or _hole(refused),
     )
 
 
@@ -123,9 +127,8 @@ def _described(dataset: Dataset, uid: str) -> _Instance:
     return _Instance(int(numbers[0]) if numbers else 0, uid, facts_of(dataset, sender), sender)
 
 
-def _hole(series: SeriesFolder) -> Exception | None:
+def _hole(refused: Mapping[str, str]) -> Exception | None:
     """Instances that came and could not be taken, so that the series is not whole."""
-    refused = series.refused()
     if not refused:
         return None
     uid, reason = next(iter(refused.items()))

@@ -4,7 +4,8 @@
                                          |  the peer is down: again later, up to `give_up_seconds` --> failed
                                          +--> done: what happens then, the rules say
 
-A pull that is asked for again under the same key is the same; what was fetched before is known, and not kept twice.
+A pull that is asked for again under the same key is the same, and tried again if it has failed; what was fetched before
+is known, and not kept twice.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ from service.wholly import whole
 
 NAMESPACE = uuid.UUID("b2f0f6a4-7d0a-5d59-8ac2-3c1a6c1f9a02")
 """Of the ids of pulls that follow from an idempotency key."""
+
+
+_FRESH = {"state": "waiting", "attempts": 0, "since": None, "due": None, "reason": "", "finished": None}
 
 
 class Pull(BaseModel):
@@ -111,17 +115,14 @@ class Pulls:
         self._clock = clock
         self._trail = trail
         self._told = told
-        self._folder = arrivals.folder / "pulls"
+        self._folder = folder_of(arrivals.folder)
         self._pulls: dict[str, Pull] = {}
         self._busy: set[str] = set()
 
     def load(self) -> None:
         """Reads what was accepted; blocking."""
         self._folder.mkdir(mode=OWNER_ONLY, exist_ok=True)
-        for path in sorted(self._folder.glob("*.json")):
-            with contextlib.suppress(OSError, ValueError):
-                pull = Pull.model_validate_json(path.read_bytes())
-                self._pulls[pull.id] = pull
+        self._pulls = {pull.id: pull for pull in read_pulls(self._arrivals.folder)}
 
     async def accept(self, peer: str, study: str, series: str, *, owner: str, key: str | None) -> tuple[Pull, bool]:
         """Takes the order to fetch a series; on the disk when this returns.
@@ -141,6 +142,9 @@ class Pulls:
                 raise KeyReused(
                     "the Idempotency-Key was used before, for another series; a new request needs a new key"
                 )
+            if before.state == "failed":  # asked for again, it is tried again
+                before = before.model_copy(update={**_FRESH, "created": self._clock()})
+                await self._write(before)
             return before, True
         pull = Pull(id=identity, owner=owner, peer=peer, study=study, series=series, created=self._clock())
         self._pulls[identity] = pull
@@ -169,6 +173,10 @@ class Pulls:
         if pull is None or pull.owner != owner:
             raise NoSuchJob("there is no pull with this id; it may have been forgotten since")
         return pull
+
+    def all(self) -> list[Pull]:
+        """The newest first, whoever asked."""
+        return sorted(self._pulls.values(), key=lambda pull: pull.created, reverse=True)
 
     def describe(self, pull: Pull) -> dict[str, Any]:
         """What a client is told."""
@@ -231,7 +239,7 @@ class Pulls:
             self._trail.queried(party, party.host, outcome=Outcome.SERIOUS, reason=str(error))
             raise
         finally:
-            visit.leave(self._trail, party)
+            visit.leave(self._trail, party, pulled=True)
         if not fetched and not reasons:
             raise PeerRefused("it has no such series, or nothing in it")
         return fetched, len(reasons), next(iter(reasons), "")
@@ -251,9 +259,9 @@ class Pulls:
     async def _end(self, pull: Pull, state: str, **changes: Any) -> None:
         ended = pull.model_copy(update={"state": state, "finished": self._clock(), "due": None, **changes})
         await self._write(ended)
-        structlog.get_logger("clearslice").info(
-            "pull_ended", pull=pull.id, peer=pull.peer, state=state, fetched=ended.fetched, reason=ended.reason
-        )
+        log = structlog.get_logger("clearslice")
+        tell = log.warning if state == "failed" else log.info
+        tell("pull_ended", pull=pull.id, peer=pull.peer, state=state, fetched=ended.fetched, reason=ended.reason)
 
     async def _write(self, pull: Pull) -> None:
         place = self._place(pull.id)
@@ -276,3 +284,21 @@ def _study_of(peer: WebPeer, series: str) -> str:
     if not found:
         raise PeerRefused("it has no such series")
     return found[0][0]
+
+
+def folder_of(node: Path) -> Path:
+    """Where pulls lie, in `pacs/` of the spool."""
+    return node / "pulls"
+
+
+def read_pulls(node: Path) -> list[Pull]:
+    """Those that lie in the spool.
+
+    Args:
+        node: `pacs/` in it.
+    """
+    found = []
+    for path in sorted(folder_of(node).glob("*.json")):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(Pull.model_validate_json(path.read_bytes()))
+    return found

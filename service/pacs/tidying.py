@@ -2,12 +2,15 @@
 
     all jobs of a series ended --retention_seconds--> no images --remember_days--> nothing
 
-What failed, and dead letters, stay until they are requeued or discarded.
+What failed, and dead letters, stay until they are requeued or discarded. What a crash left half made or half removed
+goes after an hour.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -16,6 +19,9 @@ from service.pacs.arrivals import Arrivals
 from service.pacs.configuration import Node
 from service.pacs.live import LiveJob
 from service.pacs.series_folder import SeriesFolder
+
+LEFTOVER_SECONDS = 3600.0
+"""Nobody needs so long to put something into its place: what is older was left by a crash."""
 
 
 class Tidying:
@@ -37,10 +43,18 @@ class Tidying:
         Returns:
             Ids of the jobs that are forgotten.
         """
+        self._remove_leftovers()
         by_series: dict[str, list[LiveJob]] = {}
         for live in jobs:
             by_series.setdefault(live.job.series, []).append(live)
         return [live.job.id for ended in by_series.values() for live in self._of_series(ended, now)]
+
+    def _remove_leftovers(self) -> None:
+        folder = self._arrivals.folder
+        for path in (*folder.glob("incoming/*"), *folder.glob("arriving/.*.part")):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
     def _of_series(self, jobs: list[LiveJob], now: datetime) -> Iterator[LiveJob]:
         series = jobs[0].folder.series

@@ -49,12 +49,14 @@ class Transfers:
             study = self._studies.setdefault(key, _Study(patient_of(taken.dataset)))
             study.counts[taken.sop_class] = study.counts.get(taken.sop_class, 0) + 1
 
-    def tell(self, trail: Trail, sender: Party, *, encrypted: bool | None = None) -> None:
-        """Tells of all of them, once."""
+    def tell(self, trail: Trail, sender: Party, *, encrypted: bool | None = None, pulled: bool = False) -> None:
+        """Tells of all of them, once; arguments as of `Trail.received`."""
         with self._lock:
             studies, self._studies = self._studies, {}
         for (uid, new), study in studies.items():
-            trail.received(sender, study_of(uid, study.counts), study.patient, new=new, encrypted=encrypted)
+            trail.received(
+                sender, study_of(uid, study.counts), study.patient, new=new, encrypted=encrypted, pulled=pulled
+            )
 
 
 def study_of(uid: str, counts: Mapping[str, int]) -> Study:

@@ -59,10 +59,16 @@ class Visit:
             structlog.get_logger("clearslice").warning("instance_quarantined", series=taken.series, sender=self._sender)
         return taken
 
-    def leave(self, trail: Trail, sender: Party) -> None:
-        """Nothing more comes."""
+    def leave(self, trail: Trail, sender: Party, *, pulled: bool = False) -> None:
+        """Nothing more comes.
+
+        Args:
+            trail: is told what came.
+            sender: from whom.
+            pulled: whether we fetched it.
+        """
         self._presence.leave()
-        self._transfers.tell(trail, sender)
+        self._transfers.tell(trail, sender, pulled=pulled)
 
 
 def who(data: bytes, limits: Limits) -> tuple[str, str] | None:

@@ -9,12 +9,14 @@ import email.utils
 import importlib.util
 import ipaddress
 import json
+import re
 import socket
 import sqlite3
 import ssl
 import stat
 import sys
 import threading
+import tomllib
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -24,7 +26,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-SCRIPT = Path(__file__).parents[2] / "deploy" / "orthanc" / "auto_route.py"
+from service.dicom.identity import MANUFACTURER
+from service.pacs.configuration import parse_configuration
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "deploy" / "orthanc" / "auto_route.py"
+PAGE = (ROOT / "docs" / "orthanc.md").read_text(encoding="utf-8")
 KEY = "a-key-that-no-log-shows"
 NOW = 1_700_000_000.0
 PATIENCE = 10.0
@@ -829,3 +837,28 @@ def test_the_example_is_a_configuration(script, tmp_path):
     assert script.read_settings(example, tmp_path).peer == "orthanc"
     assert Path(example["PythonScript"]).name == SCRIPT.name
     assert {Path(path).name for path in example["Plugins"]} == {"libOrthancDicomWeb.so", "libOrthancPython.so"}
+
+
+# --- docs/orthanc.md
+
+
+def test_each_pacs_toml_of_the_page_is_one(tmp_path):
+    blocks = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    sends, fetches = [parse_configuration(tomllib.loads(block), folder=tmp_path) for block in blocks]
+    assert (sends.peers["orthanc"].kind, fetches.peers["orthanc"].kind) == ("dimse", "dicomweb")
+    assert [rule.to for rule in (*sends.rules, *fetches.rules)] == [("orthanc",), ("orthanc",)]
+    (orthanc,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    known = json.loads(orthanc)["DicomModalities"]["clearslice"]
+    assert (known["AET"], known["Port"]) == (sends.node.aet, sends.node.port)
+    example = json.loads(SCRIPT.with_name("orthanc-auto-route.json").read_text(encoding="utf-8"))
+    assert example["Clearslice"]["Peer"] in fetches.peers
+
+
+def test_the_page_names_every_setting(script):
+    table = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE, re.MULTILINE)
+    assert {name for cell in table for name in re.findall(r"\w+", cell)} == script._KNOWN
+
+
+def test_what_clearslice_makes_is_known_as_such(script):
+    assert script.MANUFACTURER == MANUFACTURER
+    assert script.Settings.skip_suffix == Settings().dicom.series_description_suffix

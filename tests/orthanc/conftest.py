@@ -20,6 +20,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pydicom
 import pytest
 from pynetdicom import AE
@@ -189,6 +190,16 @@ def send(node, files):
     return statuses
 
 
+def stow(node, files):
+    """STOW-RS to the node with the key that Orthanc has; the status."""
+    parts = b"".join(b"--b\r\nContent-Type: application/dicom\r\n\r\n" + data + b"\r\n" for data in files)
+    headers = {
+        "Authorization": f"Bearer {node.keys['web']}",
+        "Content-Type": 'multipart/related; type="application/dicom"; boundary=b',
+    }
+    return httpx.post(f"{node.url}/dicom-web/studies", content=parts + b"--b--\r\n", headers=headers).status_code
+
+
 @pytest.fixture
 def kit(tmp_path, write_dicom):
     """What these tests do again and again; see the functions of this file."""
@@ -205,5 +216,5 @@ def kit(tmp_path, write_dicom):
         send=send,
         parsed=parsed,
         findings=lambda program, *files: findings(program, *files, folder=tmp_path),
-        give_up_seconds=NODE.GIVE_UP_SECONDS,
+        stow=stow,
     )

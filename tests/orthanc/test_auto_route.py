@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import io
 import json
+import re
 import shutil
 import signal
 import socket
@@ -27,11 +28,14 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import CTImageStorage
+from pynetdicom import AE, evt
 
 from imaging.phantom_dicom import PhantomSeries, series_files
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPython.so")
 SCRIPT = Path(__file__).parents[2] / "deploy" / "orthanc" / "auto_route.py"
+PAGE = SCRIPT.parents[2] / "docs" / "orthanc.md"
 EXAMPLE = SCRIPT.with_name("orthanc-auto-route.json")
 KEY = "a-key-that-no-log-shows"
 PATIENCE = 30.0
@@ -392,3 +396,40 @@ def test_a_mistake_in_the_configuration_is_told_and_orthanc_runs(tmp_path, serve
     with pytest.raises(urllib.error.HTTPError, match="404"):
         orthanc.queue()
     orthanc.stop()
+
+
+def test_the_lua_script_of_the_page_sends_once_and_a_failed_send_is_repeated_by_hand_only(orthanc, tmp_path):
+    """Way 1 of docs/orthanc.md, and what it says of its weakness."""
+    page = PAGE.read_text(encoding="utf-8")
+    (lua,) = re.findall(r"```lua\n(.*?)```", page, re.DOTALL)
+    (fragment,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "send.lua").write_text(lua)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    known = json.loads(fragment)["DicomModalities"]
+    known["clearslice"] |= {"Host": "127.0.0.1", "Port": port}
+    orthanc.stop()
+    orthanc.change(Plugins=[], LuaScripts=[str(tmp_path / "send.lua")], DicomModalities=known)
+    orthanc.start()
+    orthanc.store(*files_of("ours", Manufacturer="Clearslice"))
+    orthanc.store(*files_of("sent"))
+    (job,) = until(lambda: [each for each in orthanc.get("/jobs?expand") if each["State"] == "Failure"], "a failed job")
+    assert len(until(lambda: set(orthanc.stable()) if len(set(orthanc.stable())) == 2 else None, "both stable")) == 2
+    came = []
+    receiver = AE("CLEARSLICE")
+    receiver.add_supported_context(CTImageStorage)
+    handlers = [(evt.EVT_C_STORE, lambda event: came.append(event.request.AffectedSOPInstanceUID) or 0x0000)]
+    server = receiver.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+    try:
+        orthanc.stop()
+        orthanc.start()
+        assert [each["State"] for each in orthanc.get("/jobs?expand")] == ["Failure"]
+        assert came == []
+        orthanc.post(f"/jobs/{job['ID']}/resubmit", b"")
+        until(lambda: orthanc.get(f"/jobs/{job['ID']}")["State"] == "Success", "the job to be repeated")
+        assert len(came) == 3
+        assert orthanc.post("/modalities/clearslice/store", job["Content"]["ParentResources"][0].encode())
+        assert len(came) == 6
+    finally:
+        server.shutdown()

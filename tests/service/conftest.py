@@ -141,7 +141,7 @@ Serve = Callable[..., contextlib.AbstractAsyncContextManager[Client]]
 
 @pytest.fixture
 def serve(published: ModelStore) -> Serve:
-    """serve(offset=..., waits=..., answer=..., ready=False, clock=..., <setting>=...) -> async context with a `Client`."""
+    """serve(offset=..., waits=..., answer=..., ready=False, clock=..., <setting>=...) -> context with a `Client`."""
 
     @asynccontextmanager
     async def serving(

@@ -5,6 +5,7 @@ What can be left is the note of a hole, where the instance said to which series 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import runpy
@@ -16,16 +17,17 @@ from pathlib import Path
 import jpeg_ls
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openjpeg.utils import encode_array
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import build_context
 
+from imaging.dicom_file import encoded_data_set
 from imaging.errors import ImagingError
 from service.pacs.errors import NotTaken
-from service.pacs.statuses import PROCESSING_FAILURE, comment_of, status_of
+from service.pacs.statuses import comment_of, status_of
 
 FILES = types.SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("bad_files.py"))))
 SIDE = FILES.SIDE
@@ -60,14 +62,11 @@ def kit(scu, ct_slice, ct_dataset):
     return made
 
 
-def sent(kit, data):
+def sent(data):
     """Transfer syntax and data set, as a sender would announce them."""
     if data[128:132] != b"DICM":
         return ExplicitVRLittleEndian, data + b"\0" * (len(data) % 2)
-    syntax = dcmread(
-        io.BytesIO(data), defer_size=1, stop_before_pixels=True, specific_tags=[]
-    ).file_meta.TransferSyntaxUID
-    encoded = kit.data_set_of(data)
+    syntax, encoded = encoded_data_set(data)
     return syntax, encoded + b"\0" * (len(encoded) % 2)
 
 
@@ -79,7 +78,7 @@ class TestByCStore:
 
         def store(data):
             node = door()
-            syntax, encoded = sent(kit, data)
+            syntax, encoded = sent(data)
             contexts = [build_context(CTImageStorage, each) for each in {syntax, ExplicitVRLittleEndian}]
             with receiving(node) as receiver, kit.calling(receiver.port, contexts=contexts) as association:
                 begin = time.monotonic()
@@ -169,7 +168,7 @@ def test_reasons_name_what_is_wrong_and_no_patient(door, kit, name):
         door().take(bad.make(kit))
     assert str(error.value).startswith(bad.words)
     assert len(str(error.value)) > 20
-    assert "ller" not in str(error.value)
+    assert "Hans" not in str(error.value)
     assert status_of(error.value) == bad.status
     assert bad.words == "" or comment_of(error.value) == str(error.value)[:64]
 
@@ -201,17 +200,15 @@ def test_positions_sizes_and_patients_of_one_series_are_no_matter_of_the_door(do
 
 
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6), st.data())
-@settings(max_examples=150)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_change_is_taken_or_fails_for_a_reason(doors, kit, changes, data):
     good = data.draw(st.sampled_from(doors.good))
     begin = len(kit.meta_of(good))
     damaged = bytearray(good)
     for place, byte in changes:
         damaged[begin + int(place**2 * (len(good) - begin))] = byte
-    try:
+    with contextlib.suppress(ImagingError, NotTaken):  # all else would be a defect
         doors.node.take(bytes(damaged))
-    except Exception as error:  # noqa: BLE001 - whatever it is, its status is looked at
-        assert status_of(error) != PROCESSING_FAILURE, error
 
 
 @pytest.fixture

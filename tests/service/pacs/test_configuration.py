@@ -235,7 +235,6 @@ def test_every_refusal_says_where_and_what(tmp_path, name):
     assert refusal(tmp_path, found).startswith(f"pacs.toml: {words}")
 
 
-@pytest.mark.xfail(reason="a model that is no ref is told as InvalidRef, without the name of the file", strict=False)
 def test_a_model_that_is_no_ref(tmp_path):
     assert "../../etc" in refusal(tmp_path, rules({"name": "r", "to": "web", "model": "../../etc"}))
 

@@ -128,6 +128,20 @@ async def test_a_series_that_is_not_there_fails_the_pull_at_once(noding, web):
     assert (found["state"], found["reason"]) == ("failed", "it has no such series")
 
 
+async def test_a_pull_that_failed_is_tried_again_when_it_is_asked_for_again(noding, web):
+    files, web.files, key = web.files, [], {"Idempotency-Key": "once"}
+    async with noding() as node:
+        place = (await node.client.http.post("/v1/pacs/pulls", json=SERIES, headers=key)).headers["location"]
+        assert (await ended(node, place))["state"] == "failed"
+        (listed,) = (await node.client.http.get("/v1/pacs/pulls")).json()["pulls"]
+        assert (listed["state"], listed["reason"]) == ("failed", "it has no such series")
+        web.files = files
+        again = await node.client.http.post("/v1/pacs/pulls", json=SERIES, headers=key)
+        assert again.headers["location"] == place
+        assert (await ended(node, place))["state"] == "done"
+        await node.ended()
+
+
 async def test_instances_that_are_not_taken_are_counted(noding, kit, web):
     web.files = [*kit.series(2), *kit.series(1, first=3, RescaleSlope="0")]
     async with noding() as node:

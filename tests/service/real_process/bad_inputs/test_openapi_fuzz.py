@@ -38,7 +38,7 @@ ADMINISTRATION = (
     "POST /v1/pacs/series",
     "DELETE /v1/pacs",
 )
-NOT_ADMINISTRATION = ("GET /v1/pacs/pulls",)
+NOT_ADMINISTRATION = ("GET /v1/pacs/pulls/",)
 KEEPING = ("/v1/jobs", "/v1/pacs", "/dicom-web")
 """What needs a spool."""
 

@@ -124,20 +124,37 @@ def test_before_a_report_that_never_comes(node, kit):
     assert len(node.archive.asked) == 2
 
 
+@pytest.mark.parametrize("node", [{"verify": "commitment", "verify_seconds": 12}], indirect=True)
+def test_before_a_report_that_is_slower_than_the_next_question(node, kit):
+    node.archive.reports = False
+    files = kit.series(2, SERIES)
+    with node.serving() as server:
+        node.send(files.values())
+        server.until(lambda: len(node.archive.asked) == 1)
+        kill(server)
+    with node.serving() as server:
+        server.until(lambda: len(node.archive.asked) == 2)
+        assert node.archive.report(next(iter(node.archive.asked)))
+        kit.check(node, server, files)
+        assert deliveries(server) == ["verified"]
+
+
 def test_after_the_end(node, kit):
     files, kept = kit.series(3, SERIES), kit.series(2, "1.2.3.71", SeriesDescription="Kept for a while")
+    mixed = [kit.series(1, "1.2.3.72", first=number, PatientID=f"P{number}") for number in (1, 2)]
     other = kit.series(1, SERIES, ImageComments="another content")
+    ends = {"delivered": 3, "kept": 2, "failed": 2, "quarantined": 1}
     with node.serving() as server:
-        node.send([*files.values(), *kept.values(), *other.values()])
-        assert kit.settled(server, 6) == {"delivered": 3, "kept": 2, "quarantined": 1}
+        node.send([data for each in (files, kept, *mixed, other) for data in each.values()])
+        assert kit.settled(server, 8) == ends
         before = server.get("/v1/pacs/series").json()
         kill(server)
     with node.serving() as server:
-        assert kit.settled(server, 6) == {"delivered": 3, "kept": 2, "quarantined": 1}
+        assert kit.settled(server, 8) == ends
         assert server.get("/v1/pacs/series").json() == before
         node.send(files.values())
         server.until(lambda: not node.there("arriving/*"))
-        assert kit.settled(server, 6) == {"delivered": 3, "kept": 2, "quarantined": 1}
+        assert kit.settled(server, 8) == ends
     assert len(node.archive.attempts) == 3
 
 
