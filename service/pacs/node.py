@@ -179,7 +179,7 @@ class PacsNode:
         for place, report in await asyncio.to_thread(self._reports.waiting):
             for live in list(self._live.values()):
                 for peer, delivery in live.deliveries.items():
-                    if delivery.transaction == report.transaction_uid and peer in self._outboxes:
+                    if report.transaction_uid in delivery.transactions and peer in self._outboxes:
                         await self._outboxes[peer].committed(live, report)
                         await self._work.settle(live)
             await asyncio.to_thread(place.unlink)

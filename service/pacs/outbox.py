@@ -187,7 +187,8 @@ class Outbox:
         transaction = f"2.25.{uuid.uuid4().int}"
         pause = self._peer.verify_seconds / 4
         # written before it is asked: the report may be faster than the answer
-        await self._write(live, asked=asked, transaction=transaction, due=now + timedelta(seconds=pause))
+        told, due = (*delivery.transactions, transaction), now + timedelta(seconds=pause)
+        await self._write(live, asked=asked, transactions=told, due=due)
         commit: Callable[..., CommitmentReport | None] = self._client.commit  # type: ignore[attr-defined]
         pairs = [(each.sop_class, each.uid) for each in outgoing]
         report = await whole(asyncio.to_thread(commit, pairs, transaction))
@@ -201,7 +202,7 @@ class Outbox:
             Whether this was asked here.
         """
         delivery = live.deliveries[self.name]
-        if delivery.transaction != report.transaction_uid or delivery.state != "sent":
+        if report.transaction_uid not in delivery.transactions or delivery.state != "sent":
             return False
         outgoing = await whole(asyncio.to_thread(prepare, live, self.name, self._preparation))
         missing = {each.number for each in outgoing if each.uid not in report.committed}
@@ -228,7 +229,7 @@ class Outbox:
             return
         await whole(asyncio.to_thread(live.folder.forget_taken, self.name, missing))
         await self._write(
-            live, state="waiting", resent=delivery.resent + 1, attempts=0, asked=None, transaction="", due=moment
+            live, state="waiting", resent=delivery.resent + 1, attempts=0, asked=None, transactions=(), due=moment
         )
 
     async def _later(self, live: LiveJob, reason: str, *, pause: float | None = None) -> None:

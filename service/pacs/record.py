@@ -112,7 +112,7 @@ class Delivery(_Record):
         due: not to be tried before.
         reason: of the last failure, or of a warning.
         asked: when it was first asked whether it keeps them.
-        transaction: UID of the storage commitment that was asked for.
+        transactions: UIDs of the storage commitments that were asked for since it took all: a report of any decides.
         resent: how often instances were sent again because it did not keep them.
     """
 
@@ -123,7 +123,7 @@ class Delivery(_Record):
     due: AwareDatetime | None = None
     reason: str = ""
     asked: AwareDatetime | None = None
-    transaction: str = ""
+    transactions: tuple[str, ...] = ()
     resent: int = 0
 
 

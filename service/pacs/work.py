@@ -17,7 +17,7 @@ from service.jobs.durable import Durable, Queue
 from service.pacs.arrivals import Arrivals
 from service.pacs.closing import Describe, anew
 from service.pacs.errors import Incomplete
-from service.pacs.job_folder import JobFolder, create_job, jobs_of
+from service.pacs.job_folder import JobFolder, create_job, jobs_of, read_job
 from service.pacs.live import LiveJob
 from service.pacs.outbox import Outbox, is_due, is_over, not_delivered
 from service.pacs.record import End, Ended
@@ -152,7 +152,7 @@ class Work:
         if not all(series.source(uid).is_file() for uid in uids):
             return None
         job = anew(old, uids, created=self._clock(), precision=old.precision)
-        made = create_job(self._arrivals.incoming(), series, job, None) or JobFolder(series, job)
+        made = create_job(self._arrivals.incoming(), series, job, None) or read_job(series, job.id)
         live.folder.remove(self._arrivals.incoming())
         return made
 

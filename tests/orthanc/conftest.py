@@ -1,6 +1,7 @@
 """A real Orthanc and a real node beside it, for all tests of this folder, in a network namespace with loopback only.
 
-orthanc, node -> both, started     kit.drawn(n, seed) -> a Source of n drawn slices    kit.real(name, n) -> a real one
+orthanc, node -> both, started                 kit.drawn(n, seed=1) -> a Source of n drawn slices
+kit.real_or_drawn(name, n, seed=1) -> n slices of a real series where it is there, or drawn ones
 kit.check(orthanc, node, source, ...) -> the derived series lies in Orthanc, as it should
 
 Orthanc binds every address whatever its configuration says, so nothing is started where others could reach it.

@@ -37,7 +37,7 @@ from service.pacs.peers.statuses import PROCESSING_FAILURE, SUCCESS, said_of
 # but `send_c_store` with the name of a file, and nobody else here calls that; data sets are sent as before.
 _config.STORE_SEND_CHUNKED_DATASET = True
 
-REPORT_SECONDS = 5.0
+REPORT_SECONDS = 2.0
 """For which an association stays open for a report. Peers that send it there do so at once; others need none of it."""
 
 SLOWEST_BYTES_PER_SECOND = 1 << 17

@@ -193,6 +193,12 @@ class NodeClient:
             await asyncio.sleep(0.01)
         raise AssertionError(f"it never waited: {found}")
 
+    async def failed(self, times):
+        """When the only delivery has failed so often, and it is written down when it is due again."""
+        (live,) = self.node.jobs()
+        (delivery,) = live.deliveries.values()
+        await self.until(lambda: live.deliveries[delivery.peer].attempts == times)
+
     def derived(self):
         """The data sets that the peer has."""
         return [pydicom.dcmread(io.BytesIO(data)) for data in self.peer.files.values()]

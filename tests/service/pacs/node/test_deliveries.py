@@ -30,11 +30,11 @@ async def test_a_peer_that_is_down_is_tried_again_later_and_later(noding, kit):
         node.clock.forward(9.9)
         assert peer.attempts == 1
         node.clock.forward(0.2)
-        await node.until(lambda: peer.attempts == 2)
+        await node.failed(2)
         node.clock.forward(10.1)
         assert peer.attempts == 2
         node.clock.forward(10)
-        await node.until(lambda: peer.attempts == 3)
+        await node.failed(3)
         peer.broken = None
         node.clock.forward(41)
         (told,) = await node.ended()
@@ -120,8 +120,8 @@ async def test_what_a_peer_took_before_it_broke_off_is_not_sent_again(noding, ki
         await node.bring(kit.series(5))
         await node.waiting("it broke off")
         node.clock.forward(11)
-        await node.until(lambda: len(peer.files) == 4)
-        await node.waiting("it broke off")
+        await node.failed(2)
+        assert len(peer.files) == 4
         node.clock.forward(30)
         await node.ended()
     assert sorted(peer.sent) == sorted(peer.files)
