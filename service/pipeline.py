@@ -79,6 +79,7 @@ class SeriesContext:
     Attributes:
         now: the moment of this instance, aware.
         begun: SeriesDate and SeriesTime, aware; None leaves them out.
+        revision: as of `Derivation`.
         as_hounsfield: write HU themselves, because other instances of the series could not keep the source's encoding,
             and all of one series have the same.
     """
@@ -86,6 +87,7 @@ class SeriesContext:
     now: datetime
     begun: datetime | None = None
     as_hounsfield: bool = False
+    revision: int = 0
 
 
 def to_batch(image: Image) -> Pixels:
@@ -239,6 +241,7 @@ def _derived(
     source = frames.first.dataset
     if source is None:
         raise ValueError(f"a {frames.format} image has no DICOM data set to derive from")
+    derivation = replace(derivation, revision=series.revision)
     if is_multi_frame_ct(source):
         derived = derive_frames(
             frames.images,

@@ -273,15 +273,22 @@ def _ask(what: Any, ids: list[str], *, everything: bool, spool: Path | None) -> 
     for job_id in ids:
         if job_id not in wrong:
             raise typer.BadParameter(f"{job_id} is no series that has failed or is dead")
-    places = [AdminRequests(folder).put(AdminRequest(what, job_id)) for job_id in ids]
+    requests = AdminRequests(folder)
+    asked = {job_id: requests.put(AdminRequest(what, job_id)) for job_id in ids}
     end = time.monotonic() + PATIENCE_SECONDS
-    while any(place.exists() for place in places) and time.monotonic() < end:
+    while any(place.exists() for place in asked.values()) and time.monotonic() < end:
         time.sleep(0.1)
-    waiting = sum(place.exists() for place in places)
+    waiting = {job_id for job_id, place in asked.items() if place.exists()}
+    reasons = {job_id: requests.refusal(place) for job_id, place in asked.items() if job_id not in waiting}
+    refused = {job_id: reason for job_id, reason in reasons.items() if reason is not None}
     done = {"requeue": "requeued", "discard": "discarded"}[what]
-    typer.echo(f"{len(places) - waiting} {done}")
+    typer.echo(f"{len(reasons) - len(refused)} {done}")
+    for job_id, reason in refused.items():
+        typer.echo(f"{job_id} is not {done}: {reason}", err=True)
     if waiting:
-        typer.echo(f"{waiting} wait until a server runs with this spool", err=True)
+        typer.echo(f"{len(waiting)} wait until a server runs with this spool", err=True)
+    if refused:
+        raise typer.Exit(1)
 
 
 @quarantine_app.command("list")

@@ -6,7 +6,10 @@ node --> series and their states --> requeue, discard       quarantine --> fetch
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, get_args
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
@@ -17,9 +20,9 @@ from service.api.access import requires
 from service.api.dicomweb import service_of
 from service.api.fields import KEY_HEADER, parse_idempotency_key
 from service.api.uploaded import read_json
-from service.errors import SpoolFull
+from service.errors import InvalidField, SpoolFull
 from service.keys import Scope
-from service.pacs.live import describe
+from service.pacs.live import LiveJob, State, describe
 from service.pacs.overview import overview as counts_of
 
 if TYPE_CHECKING:  # it loads pynetdicom and the durable engine, which only a node needs
@@ -28,6 +31,11 @@ if TYPE_CHECKING:  # it loads pynetdicom and the durable engine, which only a no
 router = APIRouter(tags=["PACS"])
 
 _NO_STORE = {"Cache-Control": "no-store"}
+
+_LIMIT = re.compile(r"[0-9]{1,9}")
+
+_SHORT = 20
+"""Series of which a list is made in the event loop, within a millisecond."""
 
 
 def _node(request: Request) -> PacsNode:
@@ -61,15 +69,43 @@ async def overview(request: Request) -> Response:
     summary="Series that came from a PACS",
     response_class=JSONResponse,
     responses={
-        200: {"description": "The newest first.", **pacs_schemas.PACS_OBJECT},
-        **schemas.problems(401, 403, 421, 503),
+        200: {"description": "The newest first.", **pacs_schemas.SERIES_LIST},
+        **schemas.problems(401, 403, 421, 422, 503),
     },
+    openapi_extra={"parameters": pacs_schemas.SERIES_PARAMETERS},
     dependencies=[requires(Scope.ADMIN)],
 )
 async def index(request: Request) -> Response:
-    """Every complete series that is not forgotten yet: what was settled for it, how far it is, and where its
+    """Complete series that are not forgotten yet: what was settled for each, how far it is, and where its
     reconstruction went. A `problem` says why it failed; of a dead letter, what the peer said."""
-    return JSONResponse({"series": [describe(live) for live in _node(request).jobs()]}, headers=_NO_STORE)
+    state, limit = _asked(request.query_params)
+    jobs = _node(request).jobs()
+    wanted: Iterator[LiveJob] = (live for live in jobs if state in ("", live.state))
+    shown = list(islice(wanted, limit))
+    more = next(wanted, None) is not None
+
+    def answer() -> Response:
+        return JSONResponse({"series": [describe(live) for live in shown], "more": more}, headers=_NO_STORE)
+
+    return answer() if len(shown) <= _SHORT else await asyncio.to_thread(answer)
+
+
+def _asked(query: Mapping[str, str]) -> tuple[str, int]:
+    """State, or empty for any, and limit; a parameter that is empty counts as absent, like a field of a form.
+
+    Raises:
+        InvalidField: no such state, or no number of series that can be had.
+    """
+    state, limit = query.get("state", ""), query.get("limit", "")
+    wrong = {}
+    if state and state not in get_args(State):
+        wrong["state"] = f"must be one of {', '.join(get_args(State))}"
+    most = pacs_schemas.MOST_SERIES
+    if limit and not (_LIMIT.fullmatch(limit) and 1 <= int(limit) <= most):
+        wrong["limit"] = f"must be a whole number from 1 to {most}"
+    if wrong:
+        raise InvalidField("; ".join(f"{name} {what}" for name, what in wrong.items()), fields=wrong)
+    return state, int(limit or pacs_schemas.SERIES_LIMIT)
 
 
 @router.get(

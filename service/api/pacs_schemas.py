@@ -5,10 +5,11 @@ STOW-RS speaks the DICOM JSON model where instances were looked at, and problem 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from service.api import schemas
 from service.api.problems import MEDIA_TYPE
+from service.pacs.live import State
 
 _STORED_TYPE, _STORED_SCHEMA = "application/dicom+json", {"schema": {"type": "object"}}
 _STORED: dict[str, Any] = {
@@ -49,6 +50,39 @@ PULL_BODY: dict[str, Any] = {
             }
         }
     },
+}
+
+SERIES_LIMIT, MOST_SERIES = 200, 1000
+"""Series in one list, unless told otherwise, and at most: each is about half a kilobyte."""
+
+SERIES_PARAMETERS: list[dict[str, Any]] = [
+    {
+        "name": "state",
+        "in": "query",
+        "description": "Only series in this state. Default: all.",
+        "schema": {"type": "string", "enum": list(get_args(State))},
+    },
+    {
+        "name": "limit",
+        "in": "query",
+        "description": "So many, the newest first.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MOST_SERIES, "default": SERIES_LIMIT},
+    },
+]
+
+SERIES_LIST: dict[str, Any] = {
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["series", "more"],
+                "properties": {
+                    "series": {"type": "array", "items": {"type": "object"}},
+                    "more": {"type": "boolean", "description": "Whether there are older ones that are left out."},
+                },
+            }
+        }
+    }
 }
 
 PACS_OBJECT = {"content": {"application/json": {"schema": {"type": "object"}}}}

@@ -57,6 +57,11 @@ class Job(_Record):
         return self.created
 
     @property
+    def revision(self) -> int:
+        """Of the derived series: a job is another one each time."""
+        return 0
+
+    @property
     def count(self) -> int:
         """How many instances."""
         return self.instances

@@ -63,6 +63,10 @@ class SeriesJob(Protocol):
     def count(self) -> int:
         """How many instances."""
 
+    @property
+    def revision(self) -> int:
+        """How often the whole series was made anew."""
+
     def model_copy(self, *, update: dict[str, Any]) -> Self:
         """With other values."""
 
@@ -178,7 +182,12 @@ class SeriesWork(Generic[J]):
             prepared = await engine.codecs.run(NO_DEADLINE, read)
             source = prepared.frames.first.dataset
             assert source is not None  # noqa: S101 - what was accepted is DICOM
-            series = SeriesContext(now=engine.clock(), begun=self.job.series_begun, as_hounsfield=as_hounsfield)
+            series = SeriesContext(
+                now=engine.clock(),
+                begun=self.job.series_begun,
+                as_hounsfield=as_hounsfield,
+                revision=self.job.revision,
+            )
             answer = await engine.run(task, prepared, begin, series=series, deadline=NO_DEADLINE, admitted=True)
         except (ImagingError, ServiceError, ModelStoreError) as error:
             error.args = (f"instance {number} of {self.job.count}: {error}", *error.args[1:])

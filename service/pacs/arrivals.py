@@ -151,6 +151,10 @@ class Arrivals:
         write_file(place, b"0", replace=True)
         os.utime(place, (0, 0))
 
+    def mark_anew(self, series: SeriesFolder) -> None:
+        """Something of a series came after the rest of it was closed."""
+        write_file(self.arriving_marker(series.uid), str(time.time()).encode(), replace=True)
+
     def incoming(self) -> Path:
         """A new folder for something that is not whole yet."""
         aside = self._incoming / uuid.uuid4().hex

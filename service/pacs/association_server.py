@@ -4,15 +4,17 @@
                  closed                       timeout: closed    message part too long, or too slow: closed
 
 pynetdicom shakes hands with a TLS client on the thread that accepts all others, so that one silent client would keep
-everybody out. It reads as much as a message part says that it is long, and waits for it for ever: a peer whose cable
-was pulled would keep its place until this program ends. It waits for the request of an association though the
-connection is closed. And it tells nobody when an association ends by a defect.
+everybody out. It looks with select() whether something came, which fails from the 1024th open file on. It reads as much
+as a message part says that it is long, and waits for it for ever: a peer whose cable was pulled would keep its place
+until this program ends. It waits for the request of an association though the connection is closed. And it tells nobody
+when an association ends by a defect.
 """
 
 from __future__ import annotations
 
 import contextlib
 import queue
+import select
 import socket
 import socketserver
 import ssl
@@ -44,6 +46,22 @@ class BoundedSocket(AssociationSocket):
 
     seconds = HANDSHAKE_SECONDS
     most = LONGEST_PART
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read; whatever the number of the file descriptor, other than pynetdicom's."""
+        connection = self.socket
+        if connection is None or not self._is_connected:
+            return False
+        try:
+            looking = select.poll()
+            looking.register(connection, select.POLLIN)
+            found = bool(looking.poll(0))
+        except (OSError, ValueError):  # it is closed
+            self.event_queue.put("Evt17")
+            return False
+        # what TLS has decrypted already is not seen from outside
+        return found or (isinstance(connection, ssl.SSLSocket) and bool(connection.pending()))
 
     def recv(self, nr_bytes: int) -> bytearray:
         """So many bytes; fewer where the connection ends.

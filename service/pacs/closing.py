@@ -1,7 +1,7 @@
 """From a series of which something came to a job, once it is complete.
 
-    arriving/<UID> --(quiet? nobody present? counted?)--look--> rule --settle--> which are new? --> jobs/<id>/job.json
-                     later                              problem   model          none: the job was there before
+    arriving/<UID> --look--> rule --(a peer has no more of it?)--settle--> joined --> jobs/<id>/job.json
+                   problem          later                        later                more peers for those before
 
 A job is there when its folder has been renamed into the series'; only then the series does not count as arriving any
 more. What comes later makes another job, whose instances join the derived series of the one before.
@@ -12,46 +12,69 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from imaging.errors import ImagingError
-from model_store.errors import ModelStoreError
+from model_store.errors import ModelStoreError, OutOfDeviceMemory
+from service.codecs import NO_DEADLINE
 from service.engine import Engine
-from service.errors import NotReady, ServiceError
+from service.errors import DeadlinePassed, NotReady, ServiceError, TooBusy
 from service.files import flush_folder
 from service.jobs.accept import settle
 from service.jobs.work import task_of
 from service.pacs.arrivals import Arrivals
 from service.pacs.completeness import Completeness
 from service.pacs.configuration import Configuration, Rule
-from service.pacs.errors import Incomplete, NotWanted
+from service.pacs.errors import NotWanted
 from service.pacs.job_folder import JobFolder, create_job, jobs_of
-from service.pacs.looking import Looked, look
+from service.pacs.joining import Joined, identified, is_usable, joined, last_under
+from service.pacs.looking import Looked, look, mixes
 from service.pacs.record import Ended, PacsJob
 from service.pacs.routing import decide
+from service.pacs.secrets import node_secret
 from service.pacs.series_folder import SeriesFolder
-from service.task import Prepared
 from service.wholly import whole
-
-NAMESPACE = uuid.UUID("6a3c4a56-0a1e-5d1b-9a63-5d0f0d1c7c11")
-"""Of the ids of jobs."""
 
 Describe = Callable[[Exception], dict[str, Any]]
 """An error as a problem document."""
 
+_FOR_NOW = (NotReady, OutOfDeviceMemory, DeadlinePassed, TooBusy)
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What became of a series that was complete.
+
+    Attributes:
+        made: the job that was made of it; None: nothing new.
+        extended: jobs before that got more peers.
+        superseded: ids of failed ones that are none any more, since `made` has their instances.
+    """
+
+    made: JobFolder | None = None
+    extended: tuple[JobFolder, ...] = ()
+    superseded: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a job is to be, before its model is settled."""
+    """What is known before a model is settled."""
 
     looked: Looked
+    before: list[JobFolder]
     everything: frozenset[str]
     rule: Rule | None
     problem: Exception | None
+
+    @property
+    def model(self) -> str | None:
+        """Which is to be settled: late slices take the one that the others had."""
+        assert self.rule is not None  # noqa: S101 - asked when there is one
+        last = last_under(self.rule.name, self.before)
+        late = set(self.looked.uids) - self.looked.series.known().keys()
+        return last.job.model if last is not None and late else self.rule.model
 
 
 class Closing:
@@ -79,65 +102,73 @@ class Closing:
         self._engine = engine
         self._completeness = completeness
         self._describe = describe
+        self._secret = node_secret(arrivals.folder)
 
-    async def close(self, uid: str) -> JobFolder | None:
-        """Makes a job of a complete series.
-
-        Returns:
-            The job; None where there is nothing new to be made, or not yet.
+    async def close(self, uid: str) -> Closed:
+        """Makes a job of a complete series, if there is something new to be made, and it can be made now.
 
         Raises:
+            NotReady, OutOfDeviceMemory, DeadlinePassed, TooBusy: not for now.
             OSError: the disk fails.
         """
-        series = self._arrivals.series(uid)
-        looked = await whole(asyncio.to_thread(self._look, series))
-        if looked is None:
-            return None
-        plan = self._plan(looked)
-        if plan.problem is None and plan.rule is not None and not await self._completeness.counted(plan.rule, looked):
-            return None
-        try:
-            job, ended = await self._job(plan)
-        except NotReady:
-            return None
-        if job is None:
-            return None
-        return await whole(asyncio.to_thread(self._commit, looked, job, ended))
+        plan = await whole(asyncio.to_thread(self._plan, self._arrivals.series(uid)))
+        if plan is None:
+            return Closed()
+        rule, looked = plan.rule, plan.looked
+        if plan.problem is not None:
+            return await self._commit_end(plan, "failed", plan.problem)
+        if rule is None or not looked.uids or rule.action == "keep":
+            return await self._commit_end(plan, "kept", None)
+        if not await self._completeness.counted(rule, looked):
+            return Closed()
+        decision = await self._decide(rule, plan)
+        if decision.problem is not None:
+            return await self._commit_end(plan, "failed", decision.problem)
+        return Closed() if decision.later else await whole(asyncio.to_thread(self._commit, plan, decision, None))
 
-    def _look(self, series: SeriesFolder) -> Looked | None:
+    async def _decide(self, rule: Rule, plan: _Plan) -> Joined:
+        try:
+            settled = await self._settle(rule, plan)
+        except _FOR_NOW:
+            raise
+        except (ImagingError, ModelStoreError, ServiceError) as error:
+            return Joined(problem=error)
+        here = plan.looked.digests.keys()
+        return await asyncio.to_thread(joined, settled, plan.before, everything=plan.everything, here=here)
+
+    def _plan(self, series: SeriesFolder) -> _Plan | None:
+        """None: there is nothing of it."""
         uids = series.sources()
         if not uids and not series.refused():
-            self._forget_arrival(series)
+            with series.closed() as alone:
+                if alone and not series.sources() and not series.refused():
+                    self._forget_arrival(series)
             return None
-        return look(series, uids, self._engine.settings)
-
-    def _plan(self, looked: Looked) -> _Plan:
-        everything = frozenset({*looked.digests, *looked.series.known()})
+        looked = look(series, uids, self._engine.settings, self._secret)
+        before = jobs_of(series)
         decision = decide(self._configuration.rules, looked.facts)
-        problem = looked.problem
+        problem = looked.problem or mixes(looked, [each.job for each in before])
         if problem is None and looked.uids and decision.refused:
             problem = NotWanted(f"the rules have changed since the series came: {decision}")
-        return _Plan(looked, everything, decision.rule, problem)
+        everything = frozenset({*looked.digests, *series.known()})
+        return _Plan(looked, before, everything, decision.rule, problem)
 
-    async def _job(self, plan: _Plan) -> tuple[PacsJob | None, Ended | None]:
-        """What is to be done, and how it ended if it did at once; none where the job before is not done yet."""
-        looked, rule = plan.looked, plan.rule
-        if plan.problem is None and (rule is None or not looked.uids or rule.action == "keep"):
-            return self._ended_at_once(plan, "kept", None)
-        if plan.problem is not None or rule is None:
-            return self._ended_at_once(plan, "failed", plan.problem)
-        try:
-            prepared, precision = await self._settle(rule, looked)
-        except (ImagingError, ModelStoreError, ServiceError) as error:
-            if isinstance(error, NotReady):
-                raise
-            return self._ended_at_once(plan, "failed", error)
-        now = self._engine.clock()
-        version = prepared.version
-        job = PacsJob(
+    async def _settle(self, rule: Rule, plan: _Plan) -> PacsJob:
+        """A job with all that is settled for the whole series, but its id."""
+        engine, looked = self._engine, plan.looked
+        task = task_of(b"", await asyncio.to_thread(lambda: plan.model), rule.strength)
+        standing = engine.meanings.standing()
+        work = functools.partial(settle, store=engine.store, settings=engine.settings, standing=standing)
+        prepared = await whole(engine.codecs.run(NO_DEADLINE, work, looked, len(looked.uids), task))
+        prepared = await engine.settled(task, prepared, deadline=NO_DEADLINE)
+        version, now = prepared.version, engine.clock()
+        async with engine.versions.lease(version, deadline=NO_DEADLINE) as restorer:
+            precision = restorer.precision
+        return PacsJob(
             id="",
             study=looked.study,
             series=looked.series.uid,
+            patient=looked.patient,
             created=now,
             begun=now,
             rule=rule.name,
@@ -151,84 +182,65 @@ class Closing:
             left_out=dict(looked.left_out),
             peers=rule.to,
         )
-        before = await asyncio.to_thread(jobs_of, looked.series)
-        return self._joined(job, before, plan)
 
-    async def _settle(self, rule: Rule, looked: Looked) -> tuple[Prepared, str]:
-        engine = self._engine
-        ready, reason = engine.readiness()
-        if not ready:
-            raise NotReady(reason, retry_after=1)
-        task, standing = task_of(b"", rule.model, rule.strength), engine.meanings.standing()
-        deadline = time.monotonic() + engine.settings.request_timeout
-        work = functools.partial(settle, store=engine.store, settings=engine.settings, standing=standing)
-        prepared = await whole(engine.codecs.run(deadline, work, looked, len(looked.uids), task))
-        prepared = await engine.settled(task, prepared, deadline=deadline)
-        async with engine.versions.lease(prepared.version, deadline=deadline) as restorer:
-            return prepared, restorer.precision
-
-    def _joined(self, job: PacsJob, before: list[JobFolder], plan: _Plan) -> tuple[PacsJob | None, Ended | None]:
-        """The job with those instances only that none before it has, and in their series if there is one."""
-        same = [each for each in before if each.job.kind() == job.kind() and not _failed(each)]
-        if not same:
-            if set(plan.everything) - plan.looked.digests.keys():
-                gone = len(plan.everything) - len(plan.looked.digests)
-                return self._ended_at_once(
-                    plan,
-                    "failed",
-                    Incomplete(
-                        f"{gone} instances of the series came before and are not kept any more, and the model or the"
-                        " rule is another one now: send the whole series again"
-                    ),
-                )
-            return _identified(job, plan.everything), None
-        last = same[-1]
-        restored = last.restored()
-        if restored is None:
-            return None, None  # the job before is still at it, and its series is what this one joins
-        covered = {uid for each in same if each.job.revision == last.job.revision for uid in each.job.uids}
-        new = tuple(uid for uid in job.uids if uid not in covered)
-        if not new:
-            return last.job, None
-        joined = job.model_copy(
-            update={
-                "uids": new,
-                "joins": last.job.id,
-                "begun": last.job.begun,
-                "precision": restored.precision,
-                "as_hounsfield": restored.reencoded,
-                "revision": last.job.revision,
-            }
-        )
-        return _identified(joined, plan.everything), None
-
-    def _ended_at_once(self, plan: _Plan, state: Any, problem: Exception | None) -> tuple[PacsJob, Ended]:
-        now = self._engine.clock()
-        looked = plan.looked
+    async def _commit_end(self, plan: _Plan, state: Literal["kept", "failed"], problem: Exception | None) -> Closed:
+        """A job of which nothing is made."""
+        now, looked = self._engine.clock(), plan.looked
+        document = None if problem is None else self._describe(problem)
         job = PacsJob(
             id="",
             study=looked.study,
             series=looked.series.uid,
+            patient=looked.patient,
             created=now,
             begun=now,
             rule="" if plan.rule is None else plan.rule.name,
             sender=looked.sender,
             left_out={uid: looked.left_out.get(uid, state) for uid in looked.digests},
         )
-        document = None if problem is None else self._describe(problem)
+        job = identified(job, plan.everything, problem=json.dumps(document))
         ended = Ended(state=state, finished=now, problem=document, closing=True)
-        return _identified(job, plan.everything, extra=json.dumps(document)), ended
+        return await whole(asyncio.to_thread(self._commit, plan, Joined(job), ended))
 
-    def _commit(self, looked: Looked, job: PacsJob, ended: Ended | None) -> JobFolder | None:
-        """One at a time: nothing comes into the series meanwhile, nor came since it was looked at."""
-        series = looked.series
+    def _commit(self, plan: _Plan, decision: Joined, ended: Ended | None) -> Closed:
+        """One at a time: nothing comes into the series meanwhile. What came since it was looked at, comes late."""
+        looked, series = plan.looked, plan.looked.series
         with series.closed() as alone:
-            if not alone or set(series.sources()) != set(looked.digests) or set(series.refused()) != looked.refused:
-                return None
-            made = create_job(self._arrivals.incoming(), series, job, ended)
+            unchanged = set(series.sources()) == set(looked.digests) and set(series.refused()) == looked.refused
+            if not alone or not (unchanged or self._completeness.capped(series.uid)):
+                return Closed()
+            made, superseded = self._make(plan, decision, ended)
+            extended = tuple(self._extend(each, decision.peers) for each in decision.extended)
             series.write_known({**series.known(), **looked.digests})
-            self._forget_arrival(series)
-        return made
+            if unchanged:
+                self._forget_arrival(series)
+            else:
+                self._arrivals.mark_anew(series)
+        return Closed(made, extended, superseded)
+
+    def _make(self, plan: _Plan, decision: Joined, ended: Ended | None) -> tuple[JobFolder | None, tuple[str, ...]]:
+        """The new job, and the failed ones that it does away with."""
+        if decision.job is None:
+            return None, ()
+        series, job = plan.looked.series, decision.job
+        there = next((each for each in jobs_of(series) if each.job.id == job.id), None)
+        if there is not None and is_usable(there):
+            return None, ()
+        if there is not None:  # it had failed, or was discarded, and all of it has come once more
+            there.remove(self._arrivals.incoming())
+        made = create_job(self._arrivals.incoming(), series, job, ended)
+        superseded = [] if ended is not None else [each for each in plan.before if _has_failed(each)]
+        for each in superseded:
+            each.remove(self._arrivals.incoming())
+        return made, tuple(each.job.id for each in superseded if each.job.id != job.id)
+
+    @staticmethod
+    def _extend(folder: JobFolder, peers: tuple[str, ...]) -> JobFolder:
+        """A job that is delivered to more peers than it was."""
+        merged = tuple(dict.fromkeys((*folder.job.peers, *peers)))
+        folder.write_job(folder.job.model_copy(update={"peers": merged}))
+        folder.reopen()
+        return folder
 
     def _forget_arrival(self, series: SeriesFolder) -> None:
         marker = self._arrivals.arriving_marker(series.uid)
@@ -236,27 +248,6 @@ class Closing:
         flush_folder(marker.parent)
 
 
-def _failed(job: JobFolder) -> bool:
-    ended = job.ended()
-    return not job.job.uids or (ended is not None and ended.state == "failed")
-
-
-def _identified(job: PacsJob, everything: frozenset[str], *, extra: str = "") -> PacsJob:
-    parts: list[object] = [job.series, sorted(everything), *job.kind(), job.revision, extra]
-    return job.model_copy(update={"id": uuid.uuid5(NAMESPACE, json.dumps(parts)).hex})
-
-
-def anew(job: PacsJob, uids: tuple[str, ...], *, created: Any, precision: str) -> PacsJob:
-    """The same for a whole series that must be made once more, since its encoding or precision changed."""
-    made = job.model_copy(
-        update={
-            "uids": uids,
-            "joins": "",
-            "created": created,
-            "begun": created,
-            "as_hounsfield": False,
-            "precision": precision,
-            "revision": job.revision + 1,
-        }
-    )
-    return _identified(made, frozenset(uids))
+def _has_failed(folder: JobFolder) -> bool:
+    ended = folder.ended()
+    return ended is not None and ended.state == "failed"

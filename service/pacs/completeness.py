@@ -19,6 +19,9 @@ from service.pacs.peers import PeerError
 ASK_SECONDS = 10.0
 """Between two questions to a peer how many instances a series has."""
 
+CLOCK_SECONDS = 2.0
+"""By which the clock of the disk may be ahead."""
+
 Counts = Callable[[str, str, str], Awaitable[frozenset[str]]]
 """Name of a peer, study, series -> SOPInstanceUIDs that it has; raises PeerError."""
 
@@ -60,7 +63,11 @@ class Completeness:
             with contextlib.suppress(OSError, ValueError):
                 last, first = path.stat().st_mtime, float(path.read_text(encoding="ascii"))
                 series = self._arrivals.series(path.name)
-                if is_complete(self._node, first=first, last=last, now=time.time(), present=series.anybody_present):
+                now = time.time()
+                if max(first, last) > now + CLOCK_SECONDS:  # the clock was set back: as if it had come just now
+                    self._arrivals.mark_anew(series)
+                    continue
+                if is_complete(self._node, first=first, last=last, now=now, present=series.anybody_present):
                     found.append((last, path.name))
         self._asked = {uid: at for uid, at in self._asked.items() if self._arrivals.arriving_marker(uid).exists()}
         return [uid for _, uid in sorted(found)]
@@ -68,16 +75,17 @@ class Completeness:
     async def counted(self, rule: Rule, looked: Looked) -> bool:
         """Whether the peer that the rule asks has no instance that has not come; after the hard cap nobody is asked."""
         uid = looked.series.uid
-        if rule.expect is None or self._capped(uid):
+        if rule.expect is None or self.capped(uid):
             return True
         if time.monotonic() - self._asked.get(uid, -ASK_SECONDS) < ASK_SECONDS:
             return False
-        self._asked[uid] = time.monotonic()
         try:
             there = await self._counts(rule.expect, looked.study, uid)
         except PeerError as error:
             self._log.warning("count_failed", peer=rule.expect, series=uid, reason=str(error))
             return False
+        finally:
+            self._asked[uid] = time.monotonic()
         missing = len(there - looked.digests.keys() - looked.series.known().keys())
         if missing:
             self._log.info("series_waits", series=uid, missing=missing)
@@ -85,9 +93,10 @@ class Completeness:
 
     def waits(self, uid: str) -> bool:
         """Whether a peer was just asked about it, so that there is no need to look at it yet."""
-        return time.monotonic() - self._asked.get(uid, -ASK_SECONDS) < ASK_SECONDS and not self._capped(uid)
+        return time.monotonic() - self._asked.get(uid, -ASK_SECONDS) < ASK_SECONDS and not self.capped(uid)
 
-    def _capped(self, uid: str) -> bool:
+    def capped(self, uid: str) -> bool:
+        """Whether it is taken for complete, whatever still comes."""
         try:
             first = float(self._arrivals.arriving_marker(uid).read_text(encoding="ascii"))
         except (OSError, ValueError):

@@ -154,7 +154,8 @@ class Peer(_Part):
         url: of its DICOMweb service, to which /studies is appended.
         folder: in which instances are filed, by study and series.
         tls: for DIMSE, and for an https url.
-        may_send: whether it may send us instances by DIMSE; by DICOMweb a key decides.
+        may_send: whether it may send us instances by DIMSE; by DICOMweb a key decides. With verify = "commitment" it
+            may call without it, to say what it keeps.
         addresses: from which it calls, as addresses or networks; without, those of `host`.
         username, password_file: for HTTP basic authentication.
         token_file: for bearer authentication.
@@ -306,13 +307,20 @@ class Configuration(_Part):
         for name, peer in self.peers.items():
             if peer.ask is not None:
                 self._askable(peer.ask, f"peer {name!r}: ask")
+            if peer.verification == "commitment" and self.node.port is None:
+                raise ValueError(
+                    f"peer {name!r}: verify = 'commitment' needs a port of the node: the report comes on an association"
+                    " of the peer's own"
+                )
         return self
 
     def _reachable(self, name: str, where: str) -> None:
         if name not in self.peers:
             raise ValueError(f"{where} names {name!r}, and there is no such peer")
-        if self.peers[name].kind == "dimse" and self.peers[name].port is None:
-            raise ValueError(f"{where} names {name!r}, which has no port to send to")
+        peer = self.peers[name]
+        for what, value in (("host", peer.host), ("port", peer.port)):
+            if peer.kind == "dimse" and value is None:
+                raise ValueError(f"{where} names {name!r}, which has no {what} to send to")
 
     def _askable(self, name: str, where: str) -> None:
         if name not in self.peers or self.peers[name].kind != "dicomweb":

@@ -15,6 +15,8 @@ import shutil
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from service.files import flush_folder, write_file
 from service.jobs.record import Slice
 from service.jobs.spool import Entry
@@ -22,6 +24,9 @@ from service.pacs.record import Delivery, Ended, PacsJob, Restored, _Record
 from service.pacs.series_folder import OWNER_ONLY, SeriesFolder
 
 R = TypeVar("R", bound=_Record)
+
+_DIGITS = 8
+"""Of a number in `deliveries/<peer>.taken`: a shorter one was cut off."""
 
 
 class JobFolder:
@@ -112,31 +117,34 @@ class JobFolder:
     def taken(self, peer: str) -> set[int]:
         """Numbers of the instances that a peer has taken."""
         with contextlib.suppress(FileNotFoundError):
-            lines = (self._deliveries / f"{peer}.taken").read_text(encoding="ascii").split("\n")
-            return {int(line) for line in lines[:-1] if line.isdecimal()}  # what is no whole line was cut by a crash
+            lines = (self._deliveries / f"{peer}.taken").read_text(encoding="ascii", errors="replace").split("\n")
+            return {int(line) for line in lines if len(line) == _DIGITS and line.isdecimal()}
         return set()
 
     def note_taken(self, peer: str, number: int) -> None:
-        """A peer has taken an instance; after a crash of the machine it may be sent again, which changes nothing."""
+        """A peer has taken an instance; after a crash of the machine it may be sent again, which changes nothing.
+
+        A line that a full disk cut off is no number, and does not spoil the next one.
+        """
         self._deliveries.mkdir(mode=OWNER_ONLY, exist_ok=True)
         with (self._deliveries / f"{peer}.taken").open("a", encoding="ascii") as file:
-            file.write(f"{number}\n")
+            file.write(_line(number))
 
     def forget_taken(self, peer: str, numbers: set[int]) -> None:
         """A peer did not keep instances that it took."""
         left = sorted(self.taken(peer) - numbers)
-        text = "".join(f"{number}\n" for number in left)
+        text = "".join(_line(number) for number in left)
         write_file(self._deliveries / f"{peer}.taken", text.encode("ascii"), replace=True)
 
-    def outgoing(self, peer: str) -> Path:
-        """Where what a peer is sent lies, if it is not what was derived."""
-        return self._deliveries / peer
+    def outgoing(self, peer: str, kind: str) -> Path:
+        """Where what a peer is sent lies, if it is not what was derived; another place for each way to prepare it."""
+        return self._deliveries / peer / kind
 
     def tidy(self) -> None:
         """Removes all images of it."""
         shutil.rmtree(self.folder / "derived", ignore_errors=True)
         for peer in self.job.peers:
-            shutil.rmtree(self.outgoing(peer), ignore_errors=True)
+            shutil.rmtree(self._deliveries / peer, ignore_errors=True)
 
     def remove(self, aside: Path) -> None:
         """Removes the job, whole or, after a crash, not at all.
@@ -194,7 +202,20 @@ def jobs_of(series: SeriesFolder) -> list[JobFolder]:
     return sorted(found, key=lambda folder: (folder.job.created, folder.job.id))
 
 
+def _line(number: int) -> str:
+    return f"\n{number:0{_DIGITS}d}\n"
+
+
 def _read(kind: type[R], place: Path) -> R | None:
-    with contextlib.suppress(OSError, ValueError):
+    """A record; None where it is not there, or damaged, which is told.
+
+    Raises:
+        OSError: it is there and cannot be read: whatever it says must not be guessed.
+    """
+    try:
         return kind.model_validate_json(place.read_bytes())
-    return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        structlog.get_logger("clearslice").error("record_unreadable", record=place.name, folder=place.parent.name)
+        return None

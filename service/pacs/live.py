@@ -9,7 +9,7 @@ from typing import Any, Literal
 from service.pacs.job_folder import JobFolder
 from service.pacs.record import Delivery, Ended, PacsJob, Restored
 
-State = Literal["waiting", "restoring", "delivering", "delivered", "kept", "failed", "dead"]
+State = Literal["waiting", "restoring", "delivering", "delivered", "kept", "failed", "dead", "discarded"]
 
 
 @dataclass(eq=False)
@@ -23,6 +23,7 @@ class LiveJob:
         done: instances that are derived.
         work: the task that restores it, or None.
         sending: peers at which a task is.
+        not_before: when it may be taken up again, in `time.monotonic()` seconds.
     """
 
     folder: JobFolder
@@ -32,6 +33,7 @@ class LiveJob:
     done: int = 0
     work: asyncio.Task[Any] | None = None
     sending: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+    not_before: float = 0.0
 
     @property
     def job(self) -> PacsJob:
@@ -40,9 +42,11 @@ class LiveJob:
 
     @property
     def state(self) -> State:
-        """How far it is."""
-        if self.ended is not None:
-            return self.ended.state
+        """How far it is; discarded: it had failed or was a dead letter, and its images were removed on demand."""
+        ended = self.ended
+        if ended is not None:
+            gone = ended.tidied and ended.state in ("failed", "dead")
+            return "discarded" if gone else ended.state
         if self.restored is not None:
             return "delivering"
         return "waiting" if self.work is None else "restoring"
@@ -57,8 +61,8 @@ class LiveJob:
 
 
 def describe(live: LiveJob) -> dict[str, Any]:
-    """What an administrator is told of a job; no patient data."""
-    job = live.job
+    """What an administrator is told of a job; no patient data. It may be called on a thread while the job goes on."""
+    job, restored, ended = live.job, live.restored, live.ended
     document: dict[str, Any] = {
         "id": job.id,
         "state": live.state,
@@ -76,13 +80,13 @@ def describe(live: LiveJob) -> dict[str, Any]:
         **({"joins": job.joins} if job.joins else {}),
         **({"chosen": job.chosen} if job.chosen else {}),
     }
-    if live.restored is not None:
+    if restored is not None:
         document |= {
-            "derived_series": live.restored.series,
-            "precision": live.restored.precision,
-            "reencoded": live.restored.reencoded,
-            "clipped": live.restored.clipped,
-            "warned": live.restored.warned,
+            "derived_series": restored.series,
+            "precision": restored.precision,
+            "reencoded": restored.reencoded,
+            "clipped": restored.clipped,
+            "warned": restored.warned,
         }
     document["deliveries"] = [
         {
@@ -92,10 +96,10 @@ def describe(live: LiveJob) -> dict[str, Any]:
             **({"reason": delivery.reason} if delivery.reason else {}),
             **({"due": delivery.due.isoformat()} if delivery.due is not None else {}),
         }
-        for delivery in live.deliveries.values()
+        for delivery in list(live.deliveries.values())
     ]
-    if live.ended is not None:
-        document["finished"] = live.ended.finished.isoformat()
-        if live.ended.problem is not None:
-            document["problem"] = live.ended.problem
+    if ended is not None:
+        document["finished"] = ended.finished.isoformat()
+        if ended.problem is not None:
+            document["problem"] = ended.problem
     return document

@@ -18,7 +18,9 @@ from imaging.dicom_pixels import is_localizer
 from imaging.errors import ImagingError, UnsuitableImage
 from service.dicom.eligibility import check_source
 from service.errors import ServiceError
+from service.pacs.record import PacsJob
 from service.pacs.routing import Facts, facts_of
+from service.pacs.secrets import fingerprint
 from service.pacs.series_folder import SeriesFolder, digest_of
 from service.settings import Settings
 
@@ -33,6 +35,7 @@ class Looked:
     Attributes:
         series: its folder.
         study: StudyInstanceUID.
+        patient: a fingerprint of PatientID.
         uids: SOPInstanceUIDs of what can be restored, in order of InstanceNumber.
         left_out: UID -> why it is none of them.
         digests: UID -> `digest_of`, of all.
@@ -43,6 +46,7 @@ class Looked:
 
     series: SeriesFolder
     study: str
+    patient: str
     uids: tuple[str, ...]
     left_out: Mapping[str, str]
     digests: Mapping[str, str]
@@ -64,13 +68,14 @@ class _Instance:
     sender: str
 
 
-def look(series: SeriesFolder, uids: Sequence[str], settings: Settings) -> Looked:
+def look(series: SeriesFolder, uids: Sequence[str], settings: Settings, secret: bytes) -> Looked:
     """Reads the headers of all instances of a series, one after the other.
 
     Args:
         series: complete.
         uids: which lie there.
         settings: of the app.
+        secret: of the node.
 
     Raises:
         OSError: one cannot be read from the disk.
@@ -104,6 +109,7 @@ def look(series: SeriesFolder, uids: Sequence[str], settings: Settings) -> Looke
     return Looked(
         series=series,
         study=study,
+        patient=fingerprint(secret, one.get("PatientID", "")),
         uids=tuple(each.uid for each in found),
         left_out=left_out,
         digests=digests,
@@ -112,6 +118,14 @@ def look(series: SeriesFolder, uids: Sequence[str], settings: Settings) -> Looke
         refused=frozenset(refused),
         problem=problem or _hole(refused),
     )
+
+
+def mixes(looked: Looked, before: Sequence[PacsJob]) -> Exception | None:
+    """Why a series cannot be that of the jobs before: other instances of it were of another patient or study."""
+    for keyword, what in (("patient", "patients (PatientID)"), ("study", "studies (StudyInstanceUID)")):
+        if looked.uids and any(getattr(job, keyword) != getattr(looked, keyword) for job in before if job.uids):
+            return UnsuitableImage(f"the series mixes {what} with those of what came of it before")
+    return None
 
 
 def _check(dataset: Dataset, one: dict[str, str], settings: Settings) -> None:

@@ -12,18 +12,25 @@ next sweep takes up.
 from __future__ import annotations
 
 import asyncio
+import functools
+import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from model_store.errors import OutOfDeviceMemory
 from service.api.problems import document_of, internal_document, kind_of
 from service.engine import Engine
-from service.errors import SpoolFull
+from service.errors import DeadlinePassed, NotReady, SpoolFull, TooBusy
 from service.jobs.durable import Durable, Queue
 from service.pacs.arrivals import Arrivals, folder_of
 from service.pacs.audit.trail import Trail
 from service.pacs.closing import Closing
+from service.pacs.commitment import CommitmentReport
 from service.pacs.commitments import CommitmentRequests, Commitments
 from service.pacs.completeness import Completeness
 from service.pacs.configuration import Configuration
@@ -37,11 +44,20 @@ from service.pacs.pulls import Pulls
 from service.pacs.repair import FULL_RETRY_SECONDS, Repair
 from service.pacs.reports import Reports
 from service.pacs.tidying import Tidying
-from service.pacs.work import Work
+from service.pacs.work import SENDERS_PER_PEER, Work
 from service.telemetry import Instruments, log_defect
 from service.wholly import whole
 
 PULL_QUEUE, PULLS_AT_ONCE = "pull", 2
+
+CLOSINGS_AT_ONCE = 2
+"""Series whose headers are read, and models settled, at once."""
+
+WAIT_SECONDS, FAULT_SECONDS = 5.0, 60.0
+"""Before a series is looked at again that could not be closed for now, or at which something failed."""
+
+ASKERS = 4
+"""Threads for questions to peers, beside those that send and fetch."""
 
 SWEEP_SECONDS = 1.0
 TIDY_EVERY = 30
@@ -78,11 +94,18 @@ class PacsNode:
         self._engine = engine
         self._instruments = instruments
         self._live: dict[str, LiveJob] = {}
+        self._closings: dict[str, asyncio.Task[None]] = {}
+        self._again: dict[str, float] = {}
+        # of their own, since a peer that does not answer keeps its thread, and must not keep everybody's
+        senders = SENDERS_PER_PEER * len(configuration.peers)
+        self._threads = ThreadPoolExecutor(senders + PULLS_AT_ONCE + ASKERS, thread_name_prefix="peers")
         self._completeness = Completeness(self.arrivals, configuration.node, counts=self._count)
         self._closing = Closing(
             self.arrivals, configuration, engine, completeness=self._completeness, describe=problem_of
         )
-        self._outboxes = outboxes_of(configuration, self.arrivals.folder, clock=engine.clock, trail=trail)
+        self._outboxes = outboxes_of(
+            configuration, self.arrivals.folder, clock=engine.clock, trail=trail, threads=self._threads
+        )
         self._work = Work(
             self._live,
             self._outboxes,
@@ -103,6 +126,7 @@ class PacsNode:
             clock=engine.clock,
             trail=trail,
             told=self.count_arrival,
+            threads=self._threads,
         )
         self._drop: Drop | None = None
         if configuration.node.drop is not None:
@@ -153,36 +177,65 @@ class PacsNode:
 
     async def stop(self) -> None:
         """Waits for what was stopped, to its last thread; the durable engine has been stopped before."""
-        tasks = [live.work for live in self._live.values() if live.work is not None]
+        self.pulls.stop()
+        for closing in self._closings.values():
+            closing.cancel()
+        tasks: list[asyncio.Task[Any]] = list(self._closings.values())
+        tasks += [live.work for live in self._live.values() if live.work is not None]
         tasks += [task for live in self._live.values() for task in live.sending.values()]
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False)
 
     async def _close_complete(self) -> None:
+        """Begins to close what is complete; a series that waits for its peer or its disk holds up no other."""
+        for uid in [uid for uid, task in self._closings.items() if task.done()]:
+            del self._closings[uid]
         if not self._engine.readiness()[0]:
             return
         # what comes late joins what was there before, which must be restored first
         busy = {each.job.series for each in self._live.values() if each.ended is None and each.restored is None}
+        busy |= self.pulls.series_coming() | self._closings.keys()
         for uid in await asyncio.to_thread(self._completeness.quiet):
-            if uid in busy or self._completeness.waits(uid):
-                continue
-            folder = await self._closing.close(uid)
-            if folder is not None:
-                self._work.register(folder)
+            if len(self._closings) >= CLOSINGS_AT_ONCE:
+                return
+            if uid not in busy and not self._completeness.waits(uid) and time.monotonic() >= self._again.get(uid, 0.0):
+                self._again.pop(uid, None)
+                self._closings[uid] = asyncio.create_task(self._close(uid))
+
+    async def _close(self, uid: str) -> None:
+        try:
+            closed = await self._closing.close(uid)
+        except (NotReady, TooBusy, DeadlinePassed, OutOfDeviceMemory) as error:
+            self._again[uid] = time.monotonic() + WAIT_SECONDS
+            structlog.get_logger("clearslice").warning("series_waits", series=uid, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - one series, and no other
+            self._again[uid] = time.monotonic() + FAULT_SECONDS
+            log_defect(error)
+        else:
+            for job_id in closed.superseded:
+                self._live.pop(job_id, None)
+            for folder in closed.extended:
+                self._work.extend(folder)
+            if closed.made is not None:
+                await self._work.register(closed.made)
 
     async def _count(self, peer: str, study: str, series: str) -> frozenset[str]:
         ask = asker_of(peer, self.configuration)
         assert ask is not None  # noqa: S101 - the configuration says so
-        return await whole(asyncio.to_thread(ask, study, series))
+        return await whole(asyncio.get_running_loop().run_in_executor(self._threads, ask, study, series))
 
     async def _take_reports(self) -> None:
         """What peers said later about keeping what they took."""
         for place, report in await asyncio.to_thread(self._reports.waiting):
-            for live in list(self._live.values()):
-                for peer, delivery in live.deliveries.items():
-                    if report.transaction_uid in delivery.transactions and peer in self._outboxes:
-                        await self._outboxes[peer].committed(live, report)
-                        await self._work.settle(live)
+            await self._safely(functools.partial(self._take_report, report))
             await asyncio.to_thread(place.unlink)
+
+    async def _take_report(self, report: CommitmentReport) -> None:
+        for live in list(self._live.values()):
+            for peer, delivery in live.deliveries.items():
+                if report.transaction_uid in delivery.transactions and peer in self._outboxes:
+                    await self._outboxes[peer].committed(live, report)
+                    await self._work.settle(live)
 
     async def _push_pulls(self) -> None:
         for identity in self.pulls.due():

@@ -13,14 +13,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
 from pydicom import dcmread
 
+from service.errors import RuleViolated
 from service.pacs.audit.codes import Outcome
 from service.pacs.audit.facts import Party
 from service.pacs.audit.trail import Trail
@@ -34,6 +36,8 @@ from service.pacs.record import Delivery
 from service.pacs.transfers import patient_of, study_of
 from service.telemetry import log_defect
 from service.wholly import whole
+
+T = TypeVar("T")
 
 LONGEST_PAUSE = 3600.0
 """Seconds between two attempts, however often it has failed."""
@@ -77,6 +81,7 @@ class Outbox:
         preparation: how what it is sent differs from what was derived.
         clock: the present moment, aware.
         trail: where it is told what was sent.
+        threads: where it waits for the peer.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Outbox:
         preparation: Preparation,
         clock: Callable[[], datetime],
         trail: Trail,
+        threads: Executor,
     ) -> None:
         self.name = name
         self._peer = peer
@@ -97,6 +103,7 @@ class Outbox:
         self._preparation = preparation
         self._clock = clock
         self._trail = trail
+        self._threads = threads
         self._party = Party(user=peer.aet or peer.url or name, aet=peer.aet or "", host=_host_of(peer), name=name)
         self._log = structlog.get_logger("clearslice")
 
@@ -111,6 +118,8 @@ class Outbox:
             await self._give_up(live, str(error))
         except PeerUnavailable as error:
             await self._later(live, str(error), pause=error.retry_after)
+        except RuleViolated as error:
+            await self._give_up(live, str(error))
         except OSError as error:
             await self._later(live, f"the spool's disk failed: {error.strerror}")
         except Exception as error:  # noqa: BLE001 - a defect must not end in a loop without a pause
@@ -124,7 +133,7 @@ class Outbox:
         heard = _Heard(live, self.name, {each.path: each.number for each in todo})
         if todo:
             # cancelled, it goes on to its end: what the peer takes must be noted
-            await whole(asyncio.to_thread(self._send_all, todo, heard))
+            await self._on_thread(self._send_all, todo, heard)
         if heard.refused:
             number, reason = next(iter(heard.refused.items()))
             await self._give_up(
@@ -172,11 +181,15 @@ class Outbox:
         if self._peer.verification == "count":
             assert self._ask is not None  # noqa: S101 - the configuration says so
             first = outgoing[0]
-            there = await whole(asyncio.to_thread(self._ask, first.study, first.series))
+            there = await self._on_thread(self._ask, first.study, first.series)
             missing = {each.number for each in outgoing if each.uid not in there}
             await self._judge(live, missing, f"it does not list {len(missing)} of {len(outgoing)} instances")
             return
         await self._ask_commitment(live, outgoing)
+
+    async def _on_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """On one of the threads that may wait for peers, to its end."""
+        return await whole(asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments))
 
     async def _ask_commitment(self, live: LiveJob, outgoing: list[Outgoing]) -> None:
         delivery, now = live.deliveries[self.name], self._clock()
@@ -188,10 +201,11 @@ class Outbox:
         pause = self._peer.verify_seconds / 4
         # written before it is asked: the report may be faster than the answer
         told, due = (*delivery.transactions, transaction), now + timedelta(seconds=pause)
-        await self._write(live, asked=asked, transactions=told, due=due)
+        await self._write(live, transactions=told, due=due)
         commit: Callable[..., CommitmentReport | None] = self._client.commit  # type: ignore[attr-defined]
         pairs = [(each.sop_class, each.uid) for each in outgoing]
-        report = await whole(asyncio.to_thread(commit, pairs, transaction))
+        report = await self._on_thread(commit, pairs, transaction)
+        await self._write(live, asked=asked, attempts=0, since=None)
         if report is not None:
             await self.committed(live, report)
 

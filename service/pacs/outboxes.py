@@ -6,6 +6,7 @@ configuration --outboxes_of--> name -> Outbox
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from service.pacs.outbox import Outbox
 from service.pacs.outgoing import Preparation
 from service.pacs.peers.asking import asker_of
 from service.pacs.peers.clients import client_of
-from service.pacs.secrets import pseudonym_secret
+from service.pacs.secrets import node_secret
 
 
 def reachable(configuration: Configuration) -> list[str]:
@@ -24,19 +25,19 @@ def reachable(configuration: Configuration) -> list[str]:
 
 
 def outboxes_of(
-    configuration: Configuration, folder: Path, *, clock: Callable[[], datetime], trail: Trail
+    configuration: Configuration, folder: Path, *, clock: Callable[[], datetime], trail: Trail, threads: Executor
 ) -> dict[str, Outbox]:
     """Name of a peer -> its outbox, of those that are `reachable`.
 
     Args:
         configuration: of the node.
         folder: `pacs/` in the spool.
-        clock, trail: as of `Outbox`.
+        clock, trail, threads: as of `Outbox`.
     """
     found = {}
     for name in reachable(configuration):
         peer = configuration.peers[name]
-        secret = pseudonym_secret(folder) if peer.deidentify else None
+        secret = node_secret(folder) if peer.deidentify else None
         found[name] = Outbox(
             name,
             peer,
@@ -45,5 +46,6 @@ def outboxes_of(
             preparation=Preparation(peer.compress, secret),
             clock=clock,
             trail=trail,
+            threads=threads,
         )
     return found

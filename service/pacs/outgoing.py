@@ -20,6 +20,7 @@ from service.dicom.deidentify import deidentified
 from service.files import write_file
 from service.pacs.job_folder import JobFolder
 from service.pacs.live import LiveJob
+from service.pacs.secrets import fingerprint
 from service.pacs.series_folder import OWNER_ONLY
 
 
@@ -34,6 +35,11 @@ class Preparation:
 
     compress: Literal["none", "jpeg-ls", "jpeg-2000", "rle"] = "none"
     secret: bytes | None = None
+
+    @property
+    def kind(self) -> str:
+        """A name for this way, and no other."""
+        return f"{self.compress}-{'' if self.secret is None else fingerprint(self.secret, 'deidentified')[:8]}"
 
     @property
     def changes(self) -> bool:
@@ -78,7 +84,7 @@ def _path(folder: JobFolder, peer: str, number: int, preparation: Preparation) -
     derived = folder.derived(number)
     if not preparation.changes:
         return derived
-    place = folder.outgoing(peer) / derived.name
+    place = folder.outgoing(peer, preparation.kind) / derived.name
     if not place.is_file():
         data = derived.read_bytes()
         if preparation.secret is not None:

@@ -1,7 +1,8 @@
 """The DIMSE side of the door: C-ECHO, C-STORE and storage commitment, for peers that may call.
 
-    association --(callers?)--> C-STORE --arrivals.take--> status (`service.pacs.statuses`)
-                  rejected      N-ACTION --commitments--> answered later      N-EVENT-REPORT --reports--> outbox
+    association --(callers?)--> C-STORE --(may_send?)--arrivals.take--> status (`service.pacs.statuses`)
+                  rejected      N-ACTION --(may_send?)--commitments--> answered later
+                                N-EVENT-REPORT --reports--> outbox
 
 pynetdicom gives each association a thread. What a peer sends of one instance is bounded while it comes in, and so is
 what it sends before it was answered.
@@ -38,10 +39,12 @@ from service.pacs.callers import Callers
 from service.pacs.commitment import PUSH_MODEL, report_of, request_of
 from service.pacs.commitments import CommitmentRequests
 from service.pacs.configuration import Configuration, Node, Tls
+from service.pacs.descriptors import raise_descriptor_limit
+from service.pacs.errors import NotWanted
 from service.pacs.peers import PeerError
 from service.pacs.presence import Presence
 from service.pacs.reports import Reports
-from service.pacs.statuses import PROCESSING_FAILURE, SUCCESS, comment_of, status_of
+from service.pacs.statuses import NOT_AUTHORIZED, PROCESSING_FAILURE, SUCCESS, comment_of, status_of
 from service.pacs.transfers import Transfers
 from service.settings import Settings
 from service.telemetry import log_defect
@@ -59,6 +62,9 @@ CALLER_UNKNOWN, LIMIT_EXCEEDED = (1, 1, 3), (2, 3, 2)
 """Result, source and reason of A-ASSOCIATE-RJ (PS3.8 9.3.4): calling AE title not recognised, for good; local limit
 exceeded, for now."""
 
+NO_SENDER = "it may not send: its peer in pacs.toml has no may_send = true"
+"""To who may call for another reason: peers with verify = "commitment" say what they keep."""
+
 STOP_SECONDS = 2.0
 """For an association to end in order when the receiver does; then its connection is cut."""
 
@@ -69,6 +75,7 @@ class _Guest:
 
     Attributes:
         aet, address: who it is.
+        may_send: whether it may send instances, and not only say what it keeps.
         presence: the series that it has begun to send.
         unread: bytes that came since the last instance was complete.
         transfers: what it sent, for the audit trail.
@@ -77,6 +84,7 @@ class _Guest:
 
     aet: str
     address: str
+    may_send: bool
     presence: Presence = field(default_factory=Presence)
     unread: int = 0
     transfers: Transfers = field(default_factory=Transfers)
@@ -130,6 +138,7 @@ class Receiver:
             OSError: the address cannot be bound, or a certificate not be read.
         """
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it quotes what was sent
+        raise_descriptor_limit()
         node = self._configuration.node
         made = _entity(node).make_server(
             (node.host, node.port or 0),
@@ -185,10 +194,11 @@ class Receiver:
             self._trail.rejected(Party(user=aet, aet=aet, host=address), "the AE title may not call from there")
             self._reject(association, CALLER_UNKNOWN)
             return
+        may_send = self._callers.may_send(aet, address)
         with self._lock:
             room = len(self._guests) < self._configuration.node.associations
             if room:
-                self._guests[association] = _Guest(aet, address)
+                self._guests[association] = _Guest(aet, address, may_send)
         if not room:
             self._log.warning("association_postponed", aet=aet, address=address)
             self._reject(association, LIMIT_EXCEEDED)
@@ -215,6 +225,8 @@ class Receiver:
     def _on_store(self, event: Event) -> Any:
         guest = self._guests[event.assoc]
         guest.unread = 0
+        if not guest.may_send:
+            return self._failed(guest, NotWanted(NO_SENDER))
         asked = cast("C_STORE", event.request)
         announced = Announced(str(asked.AffectedSOPClassUID), str(asked.AffectedSOPInstanceUID))
         try:
@@ -259,6 +271,8 @@ class Receiver:
 
     def _on_commitment(self, event: Event) -> tuple[int, None]:
         """A peer asks whether what it sent is kept; it is told later."""
+        if not self._guests[event.assoc].may_send:
+            return NOT_AUTHORIZED, None
         try:
             request = request_of(event.action_information)
             self._commitments.keep(self._guests[event.assoc].aet, request)

@@ -26,6 +26,7 @@ class PacsJob(_Record):
     Attributes:
         id: 32 hexadecimal digits, which follow from the series, its instances, and what is done with them.
         study, series: UIDs of the source.
+        patient: a fingerprint of PatientID, which only the node's secret makes.
         created: when it was complete.
         begun: SeriesDate and SeriesTime of the derived series: of the first job whose instances are in it.
         rule: name of the rule.
@@ -37,6 +38,7 @@ class PacsJob(_Record):
         uids: SOPInstanceUIDs to restore; numbers of files count from 1 in this order.
         left_out: UID -> why it is not restored.
         joins: id of the job before, whose derived series these instances join; empty: they are a series of their own.
+        joined_precision: in which that series was computed.
         as_hounsfield: whether that series had to leave its source's encoding.
         revision: how often the whole series had to be made anew.
         peers: who gets the derived series.
@@ -45,6 +47,7 @@ class PacsJob(_Record):
     id: str
     study: str
     series: str
+    patient: str = ""
     created: AwareDatetime
     begun: AwareDatetime
     rule: str
@@ -57,6 +60,7 @@ class PacsJob(_Record):
     uids: tuple[str, ...] = ()
     left_out: dict[str, str] = {}
     joins: str = ""
+    joined_precision: str = ""
     as_hounsfield: bool = False
     revision: int = 0
     peers: tuple[str, ...] = ()
@@ -73,7 +77,7 @@ class PacsJob(_Record):
 
     def kind(self) -> tuple[object, ...]:
         """What derived instances of one series have in common."""
-        return self.model, self.weights_sha256, self.strength, self.peers
+        return self.model, self.weights_sha256, self.strength
 
 
 class Restored(_Record):

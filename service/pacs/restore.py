@@ -31,7 +31,7 @@ from service.telemetry import log_defect
 from service.wholly import whole
 
 
-class Otherwise(Exception):
+class _Otherwise(Exception):
     """The instances cannot join the derived series that they should: it is encoded, or computed, otherwise."""
 
 
@@ -47,24 +47,28 @@ class Restoring:
         self._engine = engine
         self._describe = describe
 
-    async def run(self, live: LiveJob) -> None:
+    async def run(self, live: LiveJob) -> bool:
         """Brings a job to `restored`, or ends it.
 
-        Raises:
-            Otherwise: it has to be made anew, as another job.
+        Returns:
+            False where it has to be made anew, as another job.
         """
         if await whole(asyncio.to_thread(live.folder.attempt)) > MAX_ATTEMPTS:
             error = GivenUp(
                 f"the server ended {MAX_ATTEMPTS} times while it restored this series; it is not tried once more"
             )
             await self.fail(live, error)
-            return
+            return True
         try:
             with self._engine.traces.job(live.job.id, live.job.model, live.job.count):
                 await self._try(live)
-        except asyncio.CancelledError:
+        except _Otherwise:
+            await whole(asyncio.to_thread(live.folder.take_back))
+            return False
+        except BaseException:  # it did not end the process
             await whole(asyncio.to_thread(live.folder.take_back))
             raise
+        return True
 
     async def _try(self, live: LiveJob) -> None:
         for pause in (*RETRY_SECONDS, None):
@@ -81,7 +85,7 @@ class Restoring:
             except (ImagingError, ModelStoreError, ServiceError) as error:
                 await self.fail(live, error)
                 return
-            except Otherwise:
+            except _Otherwise:
                 raise
             except Exception as error:  # noqa: BLE001 - a defect fails its job, and no other
                 log_defect(error)
@@ -100,8 +104,9 @@ class Restoring:
             live.folder, job, engine=self._engine, progress=progress, as_hounsfield=job.as_hounsfield
         )
         facts = await work.run()
-        if job.joins and (work.job.precision != job.precision or _reencoded(facts) != job.as_hounsfield):
-            raise Otherwise
+        otherwise = work.job.precision != job.joined_precision or _reencoded(facts) != job.as_hounsfield
+        if job.joins and otherwise:
+            raise _Otherwise
         return facts
 
     def _write(self, folder: JobFolder, facts: dict[int, Slice]) -> Restored:

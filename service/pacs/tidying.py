@@ -52,7 +52,7 @@ class Tidying:
     def _remove_leftovers(self) -> None:
         folder = self._arrivals.folder
         for path in (*folder.glob("incoming/*"), *folder.glob("arriving/.*.part")):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
@@ -61,7 +61,7 @@ class Tidying:
         last = max((live.ended.finished for live in jobs if live.ended is not None), default=now)
         if not all(_is_done(live) for live in jobs) or self._arrivals.arriving_marker(series.uid).exists():
             return
-        if now - last >= self._retention:
+        if now - last >= self._retention and (series.sources() or not all(_is_tidied(live) for live in jobs)):
             self._remove_images(series, jobs)
         if now - last >= max(self._memory, self._retention) and self._forget(series):
             yield from jobs
@@ -79,7 +79,8 @@ class Tidying:
 
     def _forget(self, series: SeriesFolder) -> bool:
         with series.closed() as alone:
-            if not alone or self._arrivals.arriving_marker(series.uid).exists():
+            arriving = self._arrivals.arriving_marker(series.uid).exists() or series.anybody_present()
+            if not alone or arriving:
                 return False
             aside = self._arrivals.incoming()
             series.folder.rename(aside / series.uid)
@@ -92,3 +93,7 @@ def _is_done(live: LiveJob) -> bool:
     """Whether nobody needs its images any more."""
     ended = live.ended
     return ended is not None and (ended.state in ("delivered", "kept") or ended.tidied)
+
+
+def _is_tidied(live: LiveJob) -> bool:
+    return live.ended is not None and live.ended.tidied

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Mapping, MutableMapping
+from datetime import datetime
 
 import structlog
 
 from service.engine import Engine
 from service.jobs.durable import Durable, Queue
 from service.pacs.arrivals import Arrivals
-from service.pacs.closing import Describe, anew
+from service.pacs.closing import Describe
 from service.pacs.errors import Incomplete
 from service.pacs.job_folder import JobFolder, create_job, jobs_of, read_job
+from service.pacs.joining import anew
 from service.pacs.live import LiveJob
 from service.pacs.outbox import Outbox, is_due, is_over, not_delivered
-from service.pacs.record import End, Ended
-from service.pacs.restore import Otherwise, Restoring
+from service.pacs.record import Delivery, End, Ended
+from service.pacs.restore import Restoring
 from service.telemetry import log_defect
 from service.wholly import whole
 
@@ -29,6 +32,10 @@ RESTORE_QUEUE = "pacs"
 
 SENDERS_PER_PEER = 2
 """Series that are sent to one peer at once: one may wait for the disk while the other uses the network."""
+
+
+FAULT_SECONDS = 60.0
+"""Before a job is taken up again at which something failed that should not."""
 
 
 def queue_of(peer: str) -> str:
@@ -73,31 +80,46 @@ class Work:
         for name in outboxes:
             durable.add(queue_of(name), Queue(functools.partial(self._deliver, name), SENDERS_PER_PEER))
 
-    def register(self, folder: JobFolder) -> LiveJob:
+    async def register(self, folder: JobFolder) -> LiveJob:
         """A job that is new on the disk."""
-        live = self._live[folder.job.id] = LiveJob.read(folder)
+        live = await asyncio.to_thread(LiveJob.read, folder)
+        self._live[folder.job.id] = live
         job = live.job
         self._log.info("series_complete", job=job.id, rule=job.rule, model=job.model, instances=job.count)
         self._note_end(live)
         return live
 
+    def extend(self, folder: JobFolder) -> None:
+        """A job that is to be delivered to more peers."""
+        live = self._live.get(folder.job.id)
+        if live is not None:
+            live.folder.job = folder.job
+            live.deliveries |= {peer: Delivery(peer=peer) for peer in folder.job.peers if peer not in live.deliveries}
+            live.ended = None
+
     async def push_all(self) -> None:
         """Takes up everything that nobody is at, and that is due."""
         now = self._clock()
         for live in list(self._live.values()):
-            if live.ended is not None:
-                continue
-            if live.restored is None:
-                if live.work is None:
-                    await self.have_run(RESTORE_QUEUE, live.job.id)
-                continue
-            for peer, delivery in live.deliveries.items():
-                if peer not in self._outboxes:
-                    gone = {"state": "dead", "reason": "it is not configured any more"}
-                    live.deliveries[peer] = delivery.model_copy(update=gone)
-                elif peer not in live.sending and is_due(delivery, now):
-                    await self.have_run(queue_of(peer), live.job.id)
-            await self.settle(live)
+            try:
+                if live.ended is None and time.monotonic() >= live.not_before:
+                    await self._push(live, now)
+            except Exception as error:  # noqa: BLE001 - one job, and no other
+                live.not_before = time.monotonic() + FAULT_SECONDS
+                log_defect(error)
+
+    async def _push(self, live: LiveJob, now: datetime) -> None:
+        if live.restored is None:
+            if live.work is None:
+                await self.have_run(RESTORE_QUEUE, live.job.id)
+            return
+        for peer, delivery in live.deliveries.items():
+            if peer not in self._outboxes:
+                gone = {"state": "dead", "reason": "it is not configured any more"}
+                live.deliveries[peer] = delivery.model_copy(update=gone)
+            elif peer not in live.sending and is_due(delivery, now):
+                await self.have_run(queue_of(peer), live.job.id)
+        await self.settle(live)
 
     async def have_run(self, queue: str, ticket: str) -> None:
         """Work that nobody is at: the durable engine knows of it, or is told."""
@@ -113,11 +135,11 @@ class Work:
             return
         live.work = asyncio.current_task()
         try:
-            await self._restoring.run(live)
+            if not await self._restoring.run(live):
+                await whole(self._make_anew(live))
             self._note_end(live)
-        except Otherwise:
-            await whole(self._make_anew(live))
-        except Exception as error:  # noqa: BLE001 - the disk refused even the outcome: the sweep tries again
+        except Exception as error:  # noqa: BLE001 - the disk refused even the outcome: the sweep tries again, later
+            live.not_before = time.monotonic() + FAULT_SECONDS
             log_defect(error)
         finally:
             live.work = None
@@ -138,11 +160,10 @@ class Work:
                 " others are not kept any more: send the whole series again"
             )
             await self._restoring.fail(live, error)
-            self._note_end(live)
             return
         self._live.pop(live.job.id, None)
         self._log.info("series_anew", job=made.job.id, instead_of=live.job.id, revision=made.job.revision)
-        self.register(made)
+        await self.register(made)
 
     def _replace(self, live: LiveJob) -> JobFolder | None:
         """The new job's folder; None where sources are missing."""
@@ -151,7 +172,7 @@ class Work:
         uids = tuple(dict.fromkeys(uid for each in chain for uid in each.job.uids))
         if not all(series.source(uid).is_file() for uid in uids):
             return None
-        job = anew(old, uids, created=self._clock(), precision=old.precision)
+        job = anew(old, uids, created=self._clock())
         made = create_job(self._arrivals.incoming(), series, job, None) or read_job(series, job.id)
         live.folder.remove(self._arrivals.incoming())
         return made

@@ -173,6 +173,37 @@ def test_requeue_waits_for_the_server(spool, monkeypatch):
     assert "1 wait until a server runs with this spool" in done.output
 
 
+def test_what_the_server_refuses_is_told_with_its_reason(spool):
+    requests = AdminRequests(folder_of(spool))
+    asked = []
+
+    def server():
+        while not asked:
+            for place, request in requests.waiting():
+                asked.append(request)
+                requests.refuse(place, "the disk is full")
+
+    thread = threading.Thread(target=server)
+    thread.start()
+    done = run("requeue", "a" * 32, "--spool", spool)
+    thread.join()
+    assert done.exit_code == 1
+    assert done.output == f"0 requeued\n{'a' * 32} is not requeued: the disk is full\n"
+    assert not list(spool.rglob("*.refused"))
+
+
+def test_what_was_discarded_is_shown_and_not_requeued(spool):
+    place = folder_of(spool) / "series" / "1.2.3" / "jobs" / ("a" * 32) / "ended.json"
+    place.write_text(Ended(state="dead", finished=NOW, tidied=True).model_dump_json(), encoding="utf-8")
+    done = run("status", "--spool", spool)
+    assert f"{'a' * 32}  discarded  2/2" in done.output
+    assert "instances: 2 discarded, 1 arriving" in done.output
+    assert "a" * 32 in run("status", "--state", "discarded", "--spool", spool).output
+    done = run("requeue", "--all", "--spool", spool)
+    assert (done.exit_code, done.output) == (0, "0 requeued\n")
+    assert run("requeue", "a" * 32, "--spool", spool).exit_code == 2
+
+
 def test_requeue_of_what_has_not_failed(spool):
     done = run("requeue", "b" * 32, "--spool", spool)
     assert done.exit_code == 2

@@ -10,6 +10,7 @@ The folder itself is never made: where a share is not mounted, instances would g
 from __future__ import annotations
 
 import io
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,16 +40,18 @@ class FolderPeer:
         self._folder = peer.folder or Path()
 
     def echo(self) -> None:
-        """Looks whether the folder is there and can be written to.
+        """Looks whether the folder is there and can be written to, as `send` does: not every share has hard links.
 
         Raises:
             PeerUnavailable: it is not, or cannot.
         """
         self._check()
-        probe = self._folder / ".clearslice"
+        probe = self._folder / f".clearslice-{secrets.token_hex(4)}"
         try:
-            write_file(probe, b"", replace=True)
-            probe.unlink(missing_ok=True)
+            try:
+                write_file(probe, b"", replace=False)
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             raise self._unavailable(error) from None
 

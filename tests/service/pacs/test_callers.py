@@ -76,8 +76,23 @@ def test_who_may_not_send_may_not_call():
     assert not known.may_call("ARCHIVE", "10.1.2.3")
 
 
+def test_who_reports_what_it_keeps_may_call_and_not_send():
+    reports = {"aet": "ARCHIVE", "host": "10.1.2.3", "port": 104, "verify": "commitment"}
+    known = callers(node=Node(port=11112), archive=reports, ct={**CT, "host": "10.1.2.4"})
+    assert known.may_connect("10.1.2.3")
+    assert known.may_call("ARCHIVE", "10.1.2.3")
+    assert not known.may_call("ARCHIVE", "10.1.2.4")
+    assert not known.may_send("ARCHIVE", "10.1.2.3")
+    assert not known.may_send("CT01", "10.1.2.3")
+    assert known.may_send("CT01", "10.1.2.4")
+    moved = callers(node=Node(port=11112), archive={**reports, "addresses": "10.9.0.0/16"})
+    assert moved.may_call("ARCHIVE", "10.9.1.1")
+    assert not moved.may_call("ARCHIVE", "10.1.2.3")
+
+
 def test_any_caller():
     known = callers(node=Node(any_caller=True))
+    assert known.may_send("ANYBODY", "127.0.0.1")
     assert known.may_connect("127.0.0.1")
     assert known.may_call("ANYBODY", "127.0.0.1")
 
@@ -109,7 +124,23 @@ def test_a_name_server_that_fails_shuts_nobody_out():
 
 def test_a_name_that_was_never_known_lets_nobody_in():
     known = callers(names=FakeNames(), ct={**CT, "host": "ct.example"})
+    assert not known.may_call("CT01", "10.0.0.1")
     assert not known.may_connect("10.0.0.1")
+
+
+def test_a_connection_waits_for_no_name_server():
+    names, clock = FakeNames({"ct.example": {"10.0.0.1"}}), FakeClock()
+    known = callers(names=names, clock=clock, ct={**CT, "host": "ct.example"})
+    assert known.may_connect("10.0.0.9"), "who it is, is decided when it says so"
+    assert not known.may_connect("no address")
+    assert names.asked == []
+    assert not known.may_call("CT01", "10.0.0.9")
+    assert not known.may_connect("10.0.0.9")
+    assert known.may_connect("10.0.0.1")
+    names.known, clock.now = {"ct.example": {"10.0.0.9"}}, LOOKUP_SECONDS
+    assert known.may_connect("10.0.0.9"), "it may have moved"
+    assert names.asked == ["ct.example"]
+    assert known.may_call("CT01", "10.0.0.9")
 
 
 def test_given_addresses_count_and_not_the_host():

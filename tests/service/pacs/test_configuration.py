@@ -186,6 +186,10 @@ REFUSED = {
         peer(**WEB, verify="commitment"),
         "peers.p: verify = 'commitment' is a service of DIMSE; a DICOMweb peer is asked with 'count'",
     ),
+    "commitment without a port": (
+        peer(**ARCHIVE, verify="commitment"),
+        "peer 'p': verify = 'commitment' needs a port of the node: the report comes on an association of the peer's",
+    ),
     "count of nobody": (
         peer(**ARCHIVE, verify="count"),
         "peers.p: verify = 'count' asks a DICOMweb peer: name it with ask",
@@ -214,6 +218,13 @@ REFUSED = {
     ),
     "unknown peer": (rules({"name": "r", "to": "nobody"}), "rule 'r': to names 'nobody', and there is no such peer"),
     "no port": (rules({"name": "r", "to": "scanner"}), "rule 'r': to names 'scanner', which has no port to send to"),
+    "no host": (
+        {
+            "peers": {"p": {"aet": "A", "port": 104, "may_send": True, "addresses": "10.0.0.0/8"}},
+            "rules": [{"name": "r", "to": "p"}],
+        },
+        "rule 'r': to names 'p', which has no host to send to",
+    ),
     "expects of DIMSE": (
         rules({"name": "r", "to": "web", "expect": "archive"}),
         "rule 'r': expect must name a peer with a url",
@@ -260,6 +271,11 @@ def test_secrets_may_go_to_this_machine_in_the_clear(url):
 def test_a_peer_that_only_calls_needs_no_port():
     assert Peer(**SCANNER).port is None
     assert Peer(aet="A", may_send=True, addresses="10.0.0.0/8").addresses == ("10.0.0.0/8",)
+
+
+def test_commitment_is_reported_to_the_port_of_the_node(tmp_path):
+    made = parse_configuration({"node": {"port": 11112}, **peer(**ARCHIVE, verify="commitment")}, folder=tmp_path)
+    assert made.peers["p"].verification == "commitment"
 
 
 def test_a_node_that_anybody_may_call_on_loopback():

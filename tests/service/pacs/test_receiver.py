@@ -201,6 +201,32 @@ def test_a_report_of_storage_commitment_is_kept(door, kit):
     assert report.failed == {"1.2.3.4.2": "0112H: it does not have the instance"}
 
 
+def test_who_only_reports_what_it_keeps_may_send_nothing(door, kit):
+    archive = {"aet": "ARCHIVE", "host": "127.0.0.1", "port": 104, "verify": "commitment"}
+    told = []
+    node = door(node={"port": 11112}, peers={"archive": archive})
+    node.configuration = node.configuration.model_copy(
+        update={"node": node.configuration.node.model_copy(update={"port": None})}  # any that is free
+    )
+    asked = [*CT_AND_ECHO, build_context(PUSH_MODEL)]
+    role = [build_role(PUSH_MODEL, scu_role=True, scp_role=True)]
+    event_type, information = event_for("1.2.3.99", [(CTImageStorage, "1.2.3.4.1")], {})
+    with (
+        kit.receiving(node, told=told.append) as receiver,
+        kit.calling(receiver.port, aet="ARCHIVE", contexts=asked, ext_neg=role) as association,
+    ):
+        comment = "it may not send: its peer in pacs.toml has no may_send = true"
+        assert kit.store(association, kit.data_set_of(kit.file())) == (0x0124, comment)
+        assert association.send_c_echo().Status == 0x0000
+        status, _ = association.send_n_event_report(information, event_type, PUSH_MODEL, PUSH_MODEL_INSTANCE)
+        assert status.Status == 0x0000
+        status, _ = association.send_n_action(information, 1, PUSH_MODEL, PUSH_MODEL_INSTANCE)
+        assert status.Status == 0x0124
+    assert told == ["0124"]
+    assert [report.transaction_uid for _, report in Reports(node.folder).waiting()] == ["1.2.3.99"]
+    assert node.sources() == []
+
+
 WHO = ("-aet", "SCANNER", "-aec", "CLEARSLICE")
 
 

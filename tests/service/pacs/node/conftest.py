@@ -1,6 +1,6 @@
 """A node in an app without a network: series come by STOW-RS, and go to a peer that is a fake or a folder.
 
-noding(rules=..., peers=..., <node setting>=...) -> async context with a `NodeClient`; its spool outlives it
+noding(rules=..., peer=..., others={name: peer}, <node setting>=...) -> async context with a `NodeClient`
 kit.series(n, ...) -> name -> bytes of n instances of one series
 """
 
@@ -74,6 +74,9 @@ class LocalDurable:
 
     async def forget(self, queue, ticket):
         self._runs.pop((queue, ticket), None)
+
+    async def tidy(self, older_than):
+        """Nothing is written down."""
 
     async def stop(self):
         for task in self._runs.values():
@@ -226,14 +229,16 @@ def noding(serve, spool, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs_module, "Durable", LocalDurable)
 
     @asynccontextmanager
-    async def start(*, rules=(TO_OUT,), out=None, peer=None, clock=None, settings=None, **node):
+    async def start(*, rules=(TO_OUT,), out=None, peer=None, others=None, clock=None, settings=None, **node):
         peer = FakePeer() if peer is None else peer
-        monkeypatch.setattr(outboxes, "client_of", lambda *_: peer)
-        monkeypatch.setattr(outboxes, "asker_of", lambda *_: peer.instances)
+        peers = {"out": peer, **(others or {})}
+        monkeypatch.setattr(outboxes, "client_of", lambda name, _: peers[name])
+        monkeypatch.setattr(outboxes, "asker_of", lambda name, _: peers[name].instances)
         monkeypatch.setattr(node_module, "asker_of", lambda *_: peer.instances)
         clock = clock or MovableClock(_now())
         written = "[node]\n" + _table({"quiet_seconds": 0.05, "reserve": 0, **node})
-        written += "\n[peers.out]\n" + _table(out or {"url": "http://127.0.0.1:9", "verify": "none"})
+        for name in peers:
+            written += f"\n[peers.{name}]\n" + _table(out or {"url": "http://127.0.0.1:9", "verify": "none"})
         written += "".join("\n[[rules]]\n" + _table(rule) for rule in rules)
         place = tmp_path / "pacs.toml"
         place.write_text(written, encoding="utf-8")

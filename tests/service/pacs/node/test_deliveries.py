@@ -17,6 +17,7 @@ pytestmark = pytest.mark.anyio
 
 COUNT = {"url": "http://127.0.0.1:9", "verify": "count"}
 COMMITMENT = {"aet": "ARCHIVE", "host": "127.0.0.1", "port": 9, "verify": "commitment"}
+APART = {"port": 11112, "apart": True}  # reports come to another process
 
 
 async def test_a_peer_that_is_down_is_tried_again_later_and_later(noding, kit):
@@ -149,7 +150,7 @@ async def test_what_a_peer_does_not_list_is_sent_again_and_at_last_is_a_dead_let
 
 async def test_storage_commitment_on_the_spot(noding, kit):
     peer = kit.peer(commits=True)
-    async with noding(peer=peer, out=COMMITMENT) as node:
+    async with noding(peer=peer, out=COMMITMENT, **APART) as node:
         await node.bring(kit.series(2))
         (told,) = await node.ended()
     assert told["deliveries"][0]["state"] == "verified"
@@ -158,7 +159,7 @@ async def test_storage_commitment_on_the_spot(noding, kit):
 
 async def test_storage_commitment_that_comes_later(noding, kit):
     peer = kit.peer()
-    async with noding(peer=peer, out=COMMITMENT) as node:
+    async with noding(peer=peer, out=COMMITMENT, **APART) as node:
         await node.bring(kit.series(2))
         await node.until(lambda: peer.asked_to_commit)
         reports = Reports(node.node.arrivals.folder)
@@ -171,7 +172,7 @@ async def test_storage_commitment_that_comes_later(noding, kit):
 
 async def test_what_is_not_committed_is_sent_again(noding, kit):
     peer = kit.peer()
-    async with noding(peer=peer, out=COMMITMENT) as node:
+    async with noding(peer=peer, out=COMMITMENT, **APART) as node:
         await node.bring(kit.series(2))
         await node.until(lambda: peer.asked_to_commit)
         lost = min(peer.files)
@@ -187,7 +188,7 @@ async def test_what_is_not_committed_is_sent_again(noding, kit):
 
 async def test_a_peer_that_never_says_whether_it_keeps_them_makes_a_dead_letter(noding, kit):
     peer = kit.peer()
-    async with noding(peer=peer, out={**COMMITMENT, "verify_seconds": 100.0}) as node:
+    async with noding(peer=peer, out={**COMMITMENT, "verify_seconds": 100.0}, **APART) as node:
         await node.bring(kit.series(1))
         for asked in range(1, 5):
             await node.until(lambda asked=asked: len(peer.asked_to_commit) == asked)

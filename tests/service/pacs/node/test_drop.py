@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from service.errors import InvalidConfiguration
+from service.pacs import drop as drop_module
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def drop(tmp_path):
+def drop(tmp_path, monkeypatch):
+    monkeypatch.setattr(drop_module, "STILL_SECONDS", 0.0)
     folder = tmp_path / "drop"
     folder.mkdir()
     return folder

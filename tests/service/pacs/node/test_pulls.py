@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pytest
 from pydicom import dcmread
 
-from service.pacs import pulls
+from service.pacs import fetching, pulls
 from service.pacs.peers import PeerRefused, PeerUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -17,12 +20,18 @@ SERIES = {"peer": "out", "series": "1.2.3.4"}
 
 
 class FakeWeb:
-    """A DICOMweb peer that has a series, or does what `broken` says."""
+    """A DICOMweb peer that has a series, or does what `broken` says; from the instance on that `breaks_at` says."""
 
     def __init__(self, files):
         self.files = files
         self.broken = None
+        self.breaks_at = 0
+        self.lists = True
         self.asked = []
+        self.threads = set()
+        self.fetching = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
 
     def __call__(self, name, peer):
         del name, peer
@@ -34,18 +43,27 @@ class FakeWeb:
     def fetch(self, study, series, *, max_bytes):
         assert max_bytes > 0
         self.asked.append((study, series))
-        for data in self.files:
-            if self.broken is not None:
+        self.threads.add(threading.current_thread().name)
+        for number, data in enumerate(self.files):
+            if self.broken is not None and number >= self.breaks_at:
                 raise self.broken
+            self.fetching.set()
+            assert self.go_on.wait(20)
             yield data
+
+    def instances(self, study, series):
+        del study
+        if not self.lists:
+            raise PeerUnavailable("nobody is there")
+        return frozenset(f"{series}.{number}" for number in range(1, len(self.files) + 1))
 
 
 @pytest.fixture
 def web(monkeypatch, kit):
     """A peer with a series of three."""
     fake = FakeWeb(kit.series(3))
-    monkeypatch.setattr(pulls, "WebPeer", fake)
-    monkeypatch.setattr(pulls, "_study_of", lambda peer, series: _study(peer, series, kit))
+    monkeypatch.setattr(fetching, "WebPeer", fake)
+    monkeypatch.setattr(fetching, "_study_of", lambda peer, series: _study(peer, series, kit))
     return fake
 
 
@@ -89,8 +107,9 @@ async def test_a_repeated_request_is_the_same_pull(noding, web):
         assert again.headers["idempotency-replayed"] == "true"
         await ended(node, first.headers["location"])
         other = {**SERIES, "series": "1.2.3.5"}
-        refused = await node.client.http.post("/v1/pacs/pulls", json=other, headers=key)
-        assert (refused.status_code, refused.json()["type"]) == (422, "/problems/idempotency-key-reused")
+        for body in (other, {**SERIES, "study": "1.2.4"}):
+            refused = await node.client.http.post("/v1/pacs/pulls", json=body, headers=key)
+            assert (refused.status_code, refused.json()["type"]) == (422, "/problems/idempotency-key-reused")
     assert len(web.asked) == 1
 
 
@@ -138,6 +157,176 @@ async def test_a_pull_that_failed_is_tried_again_when_it_is_asked_for_again(nodi
         web.files = files
         again = await node.client.http.post("/v1/pacs/pulls", json=SERIES, headers=key)
         assert again.headers["location"] == place
+        assert (await ended(node, place))["state"] == "done"
+        await node.ended()
+
+
+async def pulled(node, **headers):
+    """Where a pull is told of, that was asked for just now."""
+    return (await node.client.http.post("/v1/pacs/pulls", json=SERIES, headers=headers)).headers["location"]
+
+
+async def attempted(node, place, times=1):
+    """When a pull has failed so often, and waits."""
+    await node.until(lambda: node.node.pulls.find(place.rpartition("/")[2], "").attempts == times)
+
+
+def holes(node):
+    return node.node.arrivals.series("1.2.3.4").refused()
+
+
+@pytest.mark.parametrize(("lists", "missing"), [(True, "1.2.3.4.3"), (False, "1.2.3.4")])
+async def test_a_series_whose_peer_refuses_the_rest_is_not_delivered(noding, web, lists, missing):
+    web.broken, web.breaks_at, web.lists = PeerRefused("it answers 404"), 2, lists
+    async with noding() as node:
+        found = await ended(node, await pulled(node))
+        assert (found["state"], found["reason"]) == ("failed", "it answers 404")
+        (told,) = await node.ended()
+        assert told["state"] == "failed"
+        assert f"since an instance of it could not be taken: {missing}: it answers 404" in told["problem"]["detail"]
+        assert node.peer.sent == []
+        # once the peer has it all, it is as if nothing had happened
+        web.broken = None
+        assert (await ended(node, await pulled(node)))["state"] == "done"
+        await node.until(lambda: len(node.peer.files) == 3)
+        told = (await node.ended())[0]
+    assert (told["state"], told["instances"]) == ("delivered", 3)
+
+
+async def test_a_series_is_not_complete_while_its_pull_waits(noding, web):
+    web.broken, web.breaks_at = PeerUnavailable("it broke off"), 2
+    async with noding() as node:
+        place = await pulled(node)
+        await attempted(node, place)
+        assert node.node.arrivals.series("1.2.3.4").sources() == ["1.2.3.4.1", "1.2.3.4.2"]
+        assert node.node.pulls.series_coming() == {"1.2.3.4"}
+        await node.until(lambda: node.node._completeness.quiet() == ["1.2.3.4"])
+        await node.node._close_complete()
+        assert await node.series() == []
+        web.broken = None
+        node.clock.forward(11)
+        await ended(node, place)
+        assert node.node.pulls.series_coming() == frozenset()
+        (told,) = await node.ended()
+    assert (told["state"], told["instances"]) == ("delivered", 3)
+
+
+async def test_a_pull_that_is_given_up_half_way_leaves_a_hole(noding, web):
+    web.broken, web.breaks_at, web.lists = PeerUnavailable("it broke off"), 2, False
+    async with noding(out={"url": "http://127.0.0.1:9", "give_up_seconds": 60.0}) as node:
+        place = await pulled(node)
+        await attempted(node, place)
+        assert holes(node) == {}
+        node.clock.forward(61)
+        assert (await ended(node, place))["state"] == "failed"
+        (told,) = await node.ended()
+    assert told["state"] == "failed"
+    assert "1.2.3.4: it broke off" in told["problem"]["detail"]
+
+
+async def test_holes_that_the_disk_refuses_are_noted_later(noding, web, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    web.broken, web.breaks_at = PeerRefused("it answers 404"), 2
+    async with noding() as node:
+        with monkeypatch.context() as full:
+            full.setattr("service.pacs.series_folder.SeriesFolder.refuse", fail)
+            place = await pulled(node)
+            await attempted(node, place)
+            assert "No space left on device" in (await node.client.http.get(place)).json()["reason"]
+        node.clock.forward(11)
+        assert (await ended(node, place))["reason"] == "it answers 404"
+        (told,) = await node.ended()
+    assert told["state"] == "failed"
+
+
+async def test_a_failed_pull_makes_no_hole_in_what_others_sent(noding, kit, web):
+    web.broken = PeerRefused("it answers 404")
+    async with noding(quiet_seconds=3600) as node:
+        await node.bring(kit.series(2))
+        assert (await ended(node, await pulled(node)))["state"] == "failed"
+        assert holes(node) == {}
+
+
+async def test_an_instance_that_cannot_be_read_is_a_hole(noding, kit, web):
+    web.files = [*kit.series(2), b"no DICOM file"]
+    async with noding() as node:
+        found = await ended(node, await pulled(node))
+        assert (found["state"], found["fetched"], found["refused"]) == ("done", 2, 1)
+        (told,) = await node.ended()
+    assert told["state"] == "failed"
+    assert "1.2.3.4.3: " in told["problem"]["detail"]
+
+
+async def test_what_the_rules_do_not_want_is_no_hole(noding, kit, web):
+    web.files = [*kit.series(2), *kit.series(1, first=3, BodyPartExamined="HEAD"), b"no DICOM file"]
+    rules = ({"name": "no heads", "body_part": "HEAD", "action": "refuse"}, kit.to_out)
+    async with noding(rules=rules, quiet_seconds=3600) as node:
+        found = await ended(node, await pulled(node))
+        assert (found["fetched"], found["refused"]) == (2, 2)
+        assert list(holes(node)) == ["1.2.3.4.4"]
+
+
+async def test_what_is_fetched_ends_between_two_instances_and_goes_on_after_the_restart(noding, web):
+    web.go_on.clear()
+    async with noding() as node:
+        place = await pulled(node)
+        await node.until(web.fetching.is_set)
+        node.node.pulls.stop()
+        web.go_on.set()
+        identity = place.rpartition("/")[2]
+        await node.until(lambda: identity not in node.node.pulls._busy)
+        assert node.node.pulls.find(identity, "").attempts == 0
+        assert node.node.pulls.due() == []
+        assert node.node.pulls.series_coming() == {"1.2.3.4"}
+        assert len(node.node.arrivals.series("1.2.3.4").sources()) < 3
+    async with noding() as node:
+        assert (await ended(node, place))["fetched"] == 3
+        (told,) = await node.ended()
+    assert (told["state"], told["instances"]) == ("delivered", 3)
+
+
+async def test_it_waits_for_peers_on_the_threads_that_it_is_given(noding, web):
+    async with noding() as node:
+        with ThreadPoolExecutor(1, thread_name_prefix="ours") as threads:
+            node.node.pulls._threads = threads
+            assert (await ended(node, await pulled(node)))["state"] == "done"
+        await node.ended()
+    assert web.threads == {"ours_0"}
+
+
+async def test_a_pull_that_is_not_on_the_disk_does_not_run(noding, web, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with noding() as node:
+        with monkeypatch.context() as full:
+            full.setattr(pulls, "write_file", fail)
+            answer = await node.client.http.post("/v1/pacs/pulls", json=SERIES, headers={"Idempotency-Key": "once"})
+        assert answer.status_code == 507
+        assert node.node.pulls.all() == []
+        assert (await ended(node, await pulled(node, **{"Idempotency-Key": "once"})))["state"] == "done"
+        await node.ended()
+    assert len(web.asked) == 1
+
+
+async def test_a_full_disk_does_not_make_it_ask_again_and_again(noding, web, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    web.broken = PeerUnavailable("nobody is there")
+    web.go_on.clear()
+    async with noding() as node:
+        place = await pulled(node)
+        with monkeypatch.context() as full:
+            full.setattr(pulls, "write_file", fail)
+            await attempted(node, place)
+            assert node.node.pulls.due() == []
+        assert (await node.client.http.get(place)).json()["reason"] == "nobody is there"
+        web.broken = None
+        web.go_on.set()
+        node.clock.forward(11)
         assert (await ended(node, place))["state"] == "done"
         await node.ended()
 

@@ -100,6 +100,17 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path, slices, told):
     assert not told
 
 
+def test_a_share_without_hard_links_is_told_before_anything_is_sent(peer, folder, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    peer.echo()
+    monkeypatch.setattr("pathlib.Path.hardlink_to", refuse)
+    with pytest.raises(PeerUnavailable, match="its folder cannot be used: Operation not permitted"):
+        peer.echo()
+    assert list(folder.iterdir()) == []
+
+
 def test_a_full_disk_is_a_matter_of_time(peer, slices, told, monkeypatch):
     written = []
 
