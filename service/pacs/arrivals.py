@@ -57,6 +57,11 @@ SENDER_LENGTH = 16
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
+def promise_of(node: Path) -> Path:
+    """A file, in `pacs/` of the spool, in which the node says how many bytes it will yet write."""
+    return node / "promised"
+
+
 def folder_of(spool: Path) -> Path:
     """Where a node keeps what is its own, in the spool of the app."""
     return spool / "pacs"
@@ -194,10 +199,13 @@ class Arrivals:
         return Taken(kind, taken.study, taken.series, taken.uid, taken.sop_class, dataset)
 
     def _check_room(self, needed: int) -> None:
-        if shutil.disk_usage(self.folder).free - needed < self._configuration.node.reserve:
+        promised = 0
+        with contextlib.suppress(OSError, ValueError):  # no node runs, or it has not said yet
+            promised = int(promise_of(self.folder).read_bytes())
+        if shutil.disk_usage(self.folder).free - promised - needed < self._configuration.node.reserve:
             raise NoRoom(
                 f"the disk has less than the {self._configuration.node.reserve} bytes left that are to stay free"
-                " (reserve); try again later"
+                " (reserve), beside what is yet to be written of what came before; try again later"
             )
 
     def _check_wanted(self, dataset: SourceInstance, sender: str) -> None:

@@ -40,6 +40,7 @@ from service.pacs.live import LiveJob
 from service.pacs.outboxes import outboxes_of
 from service.pacs.overview import whereabouts
 from service.pacs.peers.asking import asker_of
+from service.pacs.promises import Promises
 from service.pacs.pulls import Pulls
 from service.pacs.repair import FULL_RETRY_SECONDS, Repair
 from service.pacs.reports import Reports
@@ -135,6 +136,8 @@ class PacsNode:
             )
         durable.add(PULL_QUEUE, Queue(self.pulls.run, PULLS_AT_ONCE))
         self.repair = Repair(self._live, self.arrivals)
+        copies = 1 + sum(peer.deidentify or peer.compress != "none" for peer in configuration.peers.values())
+        self._promises = Promises(self.arrivals, copies=copies)
         self._tidying = Tidying(self.arrivals, configuration.node)
         instruments.pacs_open.set_function(lambda: sum(live.ended is None for live in self._live.values()))
         instruments.pacs_dead.set_function(lambda: sum(_waits_for_somebody(live) for live in self._live.values()))
@@ -152,6 +155,7 @@ class PacsNode:
     async def sweep(self) -> None:
         """Keeps everything going; a task that never ends."""
         steps = (
+            self._keep_promises,
             self._take_reports,
             self.repair.take_requests,
             self._close_complete,
@@ -175,9 +179,14 @@ class PacsNode:
         except Exception as error:  # noqa: BLE001 - were this the end, nothing would go on any more
             log_defect(error)
 
+    def begin_stop(self) -> None:
+        """Has what is being sent or fetched end after the present instance; the next process goes on with it."""
+        self.pulls.stop()
+        for outbox in self._outboxes.values():
+            outbox.stop()
+
     async def stop(self) -> None:
         """Waits for what was stopped, to its last thread; the durable engine has been stopped before."""
-        self.pulls.stop()
         for closing in self._closings.values():
             closing.cancel()
         tasks: list[asyncio.Task[Any]] = list(self._closings.values())
@@ -236,6 +245,9 @@ class PacsNode:
                 if report.transaction_uid in delivery.transactions and peer in self._outboxes:
                     await self._outboxes[peer].committed(live, report)
                     await self._work.settle(live)
+
+    async def _keep_promises(self) -> None:
+        await asyncio.to_thread(self._promises.keep, list(self._live.values()))
 
     async def _push_pulls(self) -> None:
         for identity in self.pulls.due():

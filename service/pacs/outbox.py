@@ -11,6 +11,7 @@ Sent means that the peer said so of each instance. What was derived is kept as i
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -49,11 +50,16 @@ VERIFY_PAUSES = (1.0, 5.0, 30.0, 120.0, 600.0)
 """Seconds before a peer is asked again whether it keeps what it took: some need a while to know."""
 
 
+class _Stopped(Exception):
+    """The process is about to end."""
+
+
 class _Heard:
     """What a peer has said of the instances of one attempt; called from the thread that sends."""
 
-    def __init__(self, live: LiveJob, peer: str, numbers: Mapping[Path, int]) -> None:
+    def __init__(self, live: LiveJob, peer: str, numbers: Mapping[Path, int], stopping: threading.Event) -> None:
         self._live = live
+        self._stopping = stopping
         self._peer = peer
         self._numbers = numbers
         self.refused: dict[int, str] = {}
@@ -69,6 +75,8 @@ class _Heard:
                 self.warnings[number] = said.reason
         else:
             (self.refused if said.verdict == "refused" else self.later)[number] = said.reason
+        if self._stopping.is_set():
+            raise _Stopped
 
 
 class Outbox:
@@ -104,8 +112,13 @@ class Outbox:
         self._clock = clock
         self._trail = trail
         self._threads = threads
+        self._stopping = threading.Event()
         self._party = Party(user=peer.aet or peer.url or name, aet=peer.aet or "", host=_host_of(peer), name=name)
         self._log = structlog.get_logger("clearslice")
+
+    def stop(self) -> None:
+        """What is being sent ends after the present instance; it goes on after the restart."""
+        self._stopping.set()
 
     async def run(self, live: LiveJob) -> None:
         """One attempt: as far as it goes now."""
@@ -114,6 +127,8 @@ class Outbox:
                 await self._send(live)
             if live.deliveries[self.name].state == "sent":
                 await self._verify(live)
+        except _Stopped:
+            return
         except PeerRefused as error:
             await self._give_up(live, str(error))
         except PeerUnavailable as error:
@@ -130,7 +145,7 @@ class Outbox:
         outgoing = await whole(asyncio.to_thread(prepare, live, self.name, self._preparation))
         taken = await asyncio.to_thread(live.folder.taken, self.name)
         todo = [each for each in outgoing if each.number not in taken]
-        heard = _Heard(live, self.name, {each.path: each.number for each in todo})
+        heard = _Heard(live, self.name, {each.path: each.number for each in todo}, self._stopping)
         if todo:
             # cancelled, it goes on to its end: what the peer takes must be noted
             await self._on_thread(self._send_all, todo, heard)
@@ -161,8 +176,8 @@ class Outbox:
         reason = ""
         try:
             self._client.send([each.path for each in todo], heard.told)
-        except PeerError as error:
-            reason = str(error)
+        except (PeerError, _Stopped) as error:
+            reason = str(error) or "the node was stopped"
             raise
         finally:
             taken = len(todo) - len(heard.later) - len(heard.refused) if not reason else 0

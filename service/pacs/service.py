@@ -88,7 +88,8 @@ class PacsService:
             await asyncio.to_thread(self.receiver.start)
 
     async def stop_receiving(self) -> None:
-        """What was not acknowledged will be sent again."""
+        """Nothing comes in or begins to go out any more; what was not acknowledged will be sent again."""
+        self.node.begin_stop()
         if self.receiver is not None:
             await asyncio.to_thread(self.receiver.stop)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
+import types
 
 import pytest
 
 from service.jobs import jobs as jobs_module
 from service.jobs.durable import Durable
-from service.pacs import completeness
+from service.pacs import arrivals, completeness
 from service.pacs.peers import PeerUnavailable
+from service.pacs.promises import INSTANCE_BYTES
 from service.pacs.requests import AdminRequest, AdminRequests
 
 pytestmark = pytest.mark.anyio
@@ -179,3 +182,34 @@ async def test_records_hold_nothing_of_a_patient(noding, kit, spool):
     names = [str(path.relative_to(spool)) for path in spool.rglob("*")]
     for canary in ("Doe", "Jane", "4711", "ACC-77"):
         assert not any(canary in each for each in (text, *records, *names))
+
+
+async def test_a_long_transfer_ends_with_the_process_and_goes_on_with_the_next(noding, kit):
+    class Slow(kit.peer):
+        def send(self, files, told):
+            super().send(files[:1], told)
+            gate.wait(20)
+            super().send(files[1:], told)
+
+    gate, peer, clock = threading.Event(), Slow(), kit.clock(kit.now())
+    async with noding(peer=peer, clock=clock) as node:
+        await node.bring(kit.series(4))
+        await node.until(lambda: len(peer.files) == 1)
+        node.node.begin_stop()
+        gate.set()
+        await node.until(lambda: not any(live.sending for live in node.node.jobs()))
+        assert len(peer.files) == 2, "and the one that was on its way"
+    async with noding(peer=peer, clock=clock) as node:
+        (told,) = await node.ended()
+    assert (told["deliveries"][0]["attempts"], len(peer.sent)) == (0, 4)
+
+
+async def test_what_is_yet_to_be_written_takes_room_at_the_door(noding, kit, monkeypatch):
+    free = 10 * INSTANCE_BYTES
+    monkeypatch.setattr(arrivals.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
+    async with noding(quiet_seconds=1000, reserve=5 * INSTANCE_BYTES) as node:
+        assert (await node.bring(kit.series(5))).status_code == 200
+        await node.node._keep_promises()
+        answer = await node.bring(kit.series(1, first=6))
+        assert answer.status_code == 503
+        assert answer.json()["00081198"]["Value"][0]["00081197"]["Value"] == [0xA700]
