@@ -47,6 +47,9 @@ class Tidying:
         by_series: dict[str, list[LiveJob]] = {}
         for live in jobs:
             by_series.setdefault(live.job.series, []).append(live)
+        for series in self._arrivals.all_series():
+            if series.uid not in by_series:
+                self._adopt(series)
         return [live.job.id for ended in by_series.values() for live in self._of_series(ended, now)]
 
     def _remove_leftovers(self) -> None:
@@ -55,6 +58,19 @@ class Tidying:
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+
+    def _adopt(self, series: SeriesFolder) -> None:
+        """A folder of no job, left by a crash or a full disk: if something came it is looked at, else it is removed."""
+        with contextlib.suppress(OSError):
+            if time.time() - series.folder.stat().st_mtime < LEFTOVER_SECONDS:
+                return
+            has_jobs = series.jobs.is_dir() and any(series.jobs.iterdir())
+            if has_jobs or self._arrivals.arriving_marker(series.uid).exists():
+                return
+            if series.sources() or series.refused():
+                self._arrivals.mark_anew(series)
+            else:
+                self._forget(series)
 
     def _of_series(self, jobs: list[LiveJob], now: datetime) -> Iterator[LiveJob]:
         series = jobs[0].folder.series

@@ -31,3 +31,19 @@ def test_old_leftovers_go_and_what_is_under_way_stays(door):
     assert half_made.is_dir()
     assert young.is_file()
     assert marker.is_file()
+
+
+def test_a_series_that_nobody_knows_of_is_looked_at_and_an_empty_one_goes(door):
+    made = door()
+    arrivals, old = made.arrivals, time.time() - LEFTOVER_SECONDS - 1
+    lost, empty, young = (arrivals.series(uid) for uid in ("1.2.7", "1.2.8", "1.2.9"))
+    for series in (lost, empty, young):
+        with series.written():
+            pass
+    lost.write_source("1.2.7.1", b"an image")
+    for series in (lost, empty):
+        os.utime(series.folder, (old, old))
+    Tidying(arrivals, Node()).run([], datetime.now(UTC))
+    assert [path.name for path in arrivals.arriving()] == ["1.2.7"]
+    assert not empty.folder.exists()
+    assert young.folder.is_dir()
