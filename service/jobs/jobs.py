@@ -50,6 +50,9 @@ HEARTBEAT_SECONDS = 15.0
 
 UNPACKERS = 2
 
+TICKETS_KEPT = timedelta(hours=1)
+"""How long the durable engine remembers what has ended."""
+
 
 class Jobs:
     """All jobs of an app.
@@ -120,6 +123,10 @@ class Jobs:
                 async with self._committing:
                     await asyncio.to_thread(self._spool.expire_unknown, set(self._live), oldest.timestamp())
             except OSError as error:
+                log_defect(error)
+            try:
+                await self.durable.tidy(TICKETS_KEPT)
+            except Exception as error:  # noqa: BLE001 - it is tried again
                 log_defect(error)
 
     async def stop(self) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import select
 import socket
 import socketserver
 import ssl
@@ -24,7 +23,9 @@ from typing import Any
 
 from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from service.pacs.polled_socket import PolledSocket
 
 HANDSHAKE_SECONDS = 10.0
 
@@ -36,7 +37,7 @@ _NOTHING_ASKED = ("Sta1", "Sta2")
 """States of the connection before an association is requested (PS3.8 9.2.1)."""
 
 
-class BoundedSocket(AssociationSocket):
+class BoundedSocket(PolledSocket):
     """Reads a message part only if it is not too long, and not for ever.
 
     Attributes:
@@ -46,22 +47,6 @@ class BoundedSocket(AssociationSocket):
 
     seconds = HANDSHAKE_SECONDS
     most = LONGEST_PART
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is something to read; whatever the number of the file descriptor, other than pynetdicom's."""
-        connection = self.socket
-        if connection is None or not self._is_connected:
-            return False
-        try:
-            looking = select.poll()
-            looking.register(connection, select.POLLIN)
-            found = bool(looking.poll(0))
-        except (OSError, ValueError):  # it is closed
-            self.event_queue.put("Evt17")
-            return False
-        # what TLS has decrypted already is not seen from outside
-        return found or (isinstance(connection, ssl.SSLSocket) and bool(connection.pending()))
 
     def recv(self, nr_bytes: int) -> bytearray:
         """So many bytes; fewer where the connection ends.

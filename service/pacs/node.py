@@ -118,7 +118,10 @@ class PacsNode:
         )
         self._reports = Reports(self.arrivals.folder)
         self._commitments = Commitments(
-            CommitmentRequests(self.arrivals.folder), configuration, lambda uid: whereabouts(self._live, uid)
+            CommitmentRequests(self.arrivals.folder),
+            configuration,
+            lambda uids: whereabouts(self._live, uids, self.arrivals),
+            threads=self._threads,
         )
         self.pulls = Pulls(
             self.arrivals,
@@ -193,6 +196,7 @@ class PacsNode:
         tasks += [live.work for live in self._live.values() if live.work is not None]
         tasks += [task for live in self._live.values() for task in live.sending.values()]
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._commitments.stop()
         self._threads.shutdown(wait=False)
 
     async def _close_complete(self) -> None:

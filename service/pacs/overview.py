@@ -68,21 +68,19 @@ class Place:
     arriving: bool
 
 
-def whereabouts(
-    live: Mapping[str, LiveJob], uids: Collection[str], arrivals: Arrivals | None = None
-) -> dict[str, Place]:
+def whereabouts(live: Mapping[str, LiveJob], uids: Collection[str], arrivals: Arrivals) -> dict[str, Place]:
     """Where source instances belong; blocking.
 
     Args:
         live: all jobs, by id; it may change meanwhile.
         uids: SOPInstanceUIDs that are asked for.
-        arrivals: the door behind which series lie that are no jobs yet; None: only jobs are looked at.
+        arrivals: the door behind which series lie that are no jobs yet.
 
     Returns:
         UID -> its place, of those that are known.
     """
     wanted = set(uids)
-    arriving = {} if arrivals is None else {path.name: arrivals.series(path.name) for path in arrivals.arriving()}
+    arriving = {path.name: arrivals.series(path.name) for path in arrivals.arriving()}
     found: dict[str, Place] = {}
     for each in list(live.values()):
         job = each.job

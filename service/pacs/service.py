@@ -16,6 +16,7 @@ from service.jobs.durable import Durable
 from service.pacs.audit.facts import Party
 from service.pacs.audit.trail import open_trail
 from service.pacs.configuration import Configuration
+from service.pacs.descriptors import raise_descriptor_limit
 from service.pacs.node import PacsNode
 from service.pacs.receiver import Receiver
 from service.pacs.visit import Visit
@@ -83,6 +84,7 @@ class PacsService:
         Raises:
             OSError: the address cannot be bound.
         """
+        raise_descriptor_limit()
         self.trail.started()
         if self.receiver is not None:
             await asyncio.to_thread(self.receiver.start)

@@ -25,6 +25,7 @@ from service.dicom.identity import IMPLEMENTATION_CLASS_UID
 from service.pacs.configuration import Node, Peer
 from service.pacs.peers import PeerRefused, PeerUnavailable
 from service.pacs.peers.certificates import ClientContext, client_context
+from service.pacs.polled_socket import PolledSocket
 
 MOST_CONTEXTS = 128
 """Presentation contexts of one association (PS3.8 9.3.2.2: odd numbers up to 255)."""
@@ -45,7 +46,7 @@ class NothingAccepted(PeerRefused):
     """The peer takes the association, and none of what it was asked for."""
 
 
-class _Socket(AssociationSocket):
+class _Socket(PolledSocket):
     """Closed also when it cannot be shut down, since it never was connected, say: pynetdicom would leak it then."""
 
     def _shutdown_socket(self) -> None:

@@ -225,6 +225,7 @@ async def test_peers_that_do_not_answer_hold_up_nobody(noding, kit):
             await node.until(lambda: all(len(peer.begun) == 2 for peer in stuck.values()))
             await node.bring(kit.series(1))
             await node.until(lambda: len(node.peer.files) == 1)
+            await node.until(lambda: any(live.state == "delivered" for live in node.node.jobs()))
             assert (await node.counts())["delivered"] == 1
             for peer in stuck.values():
                 peer.go.set()

@@ -19,7 +19,6 @@ async def test_of_a_series_that_still_arrives(noding, kit):
     async with noding(quiet_seconds=3600) as node:
         await node.bring(kit.series(2, StudyInstanceUID="1.2.9"))
         assert found(node) == dict.fromkeys(UIDS[:2], Place("1.2.9", "1.2.3.4", arriving=True))
-        assert whereabouts(node.node._live, UIDS) == {}
 
 
 async def test_of_a_complete_series_and_of_what_comes_late(noding, kit):
