@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from annotated_types import Ge, Gt, Interval, Le, Lt
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from service.settings import PREFIX, Settings
@@ -38,7 +38,7 @@ COLUMNS = "| variable | default | values | meaning |\n|---|---|---|---|\n"
 MACHINE_DEPENDENT = {"codec_threads": "half the cores, 1 to 4", "published": "the versions that ship with the program"}
 """Defaults that differ between machines, in words, so that the page is the same everywhere."""
 
-TYPE_NAMES = {bool: "0 or 1", int: "integer", float: "number", str: "text", Path: "path"}
+TYPE_NAMES = {bool: "0 or 1", int: "integer", float: "number", str: "text", SecretStr: "text", Path: "path"}
 
 SIGNS = ((Ge, "ge", ">="), (Gt, "gt", ">"), (Le, "le", "<="), (Lt, "lt", "<"))
 
@@ -70,7 +70,7 @@ def _default(name: str, field: FieldInfo) -> str:
     if name in MACHINE_DEPENDENT:
         return MACHINE_DEPENDENT[name]
     value = field.default
-    if value is None or value == ():
+    if value is None or value == () or value == SecretStr(""):
         return "none"
     if isinstance(value, bool):
         return f"`{int(value)}`"

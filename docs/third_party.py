@@ -84,8 +84,8 @@ pixel data here and does nothing else:
   as permissive. Who may not distribute GPL code should ask a lawyer, or build GDCM without its network code.
 - **OpenSSL 1.1.1k** (2021), which no longer gets fixes and which no audit of Python packages sees.
 
-DBOS brings **psycopg** (LGPL-3.0) for PostgreSQL. It is an unchanged library, and not even loaded here, where DBOS
-keeps its records in SQLite.
+DBOS brings **psycopg** (LGPL-3.0) for PostgreSQL. It is an unchanged library, and loaded only where
+`CLEARSLICE_JOBS_DATABASE` names a PostgreSQL database.
 
 ## Data
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from imaging.limits import Limits
@@ -223,6 +223,12 @@ class Settings(BaseSettings):
     )
     job_retention: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=24 * 3600.0, description="Seconds that a job is kept after it has ended; then its images are removed."
+    )
+    jobs_database: SecretStr = Field(
+        default=SecretStr(""),
+        description="PostgreSQL database that keeps jobs, and the work of a PACS node, in order, as in"
+        " postgresql://user:password@host/clearslice; several spools may share one. It holds ids only, and losing it"
+        " loses no job. Default: an SQLite file in the spool.",
     )
     pacs: Path | None = Field(
         default=None,

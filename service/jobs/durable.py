@@ -152,11 +152,13 @@ class Durable:
     """Runs what is enqueued once each, whatever happens to the process. One at a time in a process.
 
     Args:
-        database: the SQLite file.
+        database: the SQLite file; or, as text, the URL of a PostgreSQL database, which is made if need be.
+        schema: in the latter, of the spool's own: what others enqueue there is none of ours.
     """
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path | str, *, schema: str = "dbos") -> None:
         self._database = database
+        self._schema = schema
         self._queues: dict[str, Queue] = {}
         self._waiting = _Waiting()
         # what is seen to be over is not enqueued anew before it has been removed
@@ -180,7 +182,10 @@ class Durable:
         DBOS(
             config={
                 "name": "clearslice",
-                "system_database_url": f"sqlite:///{self._database}",
+                "system_database_url": self._database
+                if isinstance(self._database, str)
+                else f"sqlite:///{self._database}",
+                "dbos_system_schema": self._schema,
                 "application_version": APPLICATION_VERSION,
                 "executor_id": "local",
                 "serializer": _Json(),

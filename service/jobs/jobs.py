@@ -78,7 +78,9 @@ class Jobs:
         self._spool = Spool(spool)
         self.places = Places(self._spool, self._live, settings, instruments)
         self._runner = Runner(self._live, engine, instruments)
-        self.durable = Durable(self._spool.folder / "jobs.sqlite")
+        url = settings.jobs_database.get_secret_value()
+        schema = f"clearslice_{self._spool.identity()}"
+        self.durable = Durable(url, schema=schema) if url else Durable(self._spool.folder / "jobs.sqlite")
         self.durable.add(FIRST_QUEUE, Queue(self._runner.run, settings.jobs_at_once))
         instruments.spool_free_bytes.set_function(self._spool.free_bytes)
         instruments.jobs_open.set_function(self.places.open)

@@ -2,7 +2,8 @@
 
     spool/            only for its owner, and for one process at a time (lock)
       lock
-      jobs.sqlite     the durable engine's: which jobs are to be run
+      identity        tells it from other spools
+      jobs.sqlite     the durable engine's: which jobs are to be run (or a PostgreSQL database)
       incoming/<any>  what is not accepted yet, or being removed: worthless after a crash
       jobs/<id>/      job.json, source/00001.dcm ..., derived/00001.dcm and .json ..., result.zip, outcome.json
 
@@ -168,6 +169,13 @@ class Spool:
     def close(self) -> None:
         """Lets another process have it."""
         os.close(self._lock)
+
+    def identity(self) -> str:
+        """What tells this spool from every other, wherever it is mounted: 32 hexadecimal digits, made once."""
+        place = self.folder / "identity"
+        if not place.is_file():
+            write_file(place, uuid.uuid4().hex.encode(), replace=True)
+        return place.read_text(encoding="ascii")
 
     def free_bytes(self) -> int:
         """Of its disk."""
