@@ -1,4 +1,4 @@
-"""Jobs are kept in order by PostgreSQL as by SQLite, over restarts; spools in one database know nothing of each other."""
+"""Jobs are kept in order by PostgreSQL as by SQLite, over restarts; spools in one database know nothing of another."""
 
 from __future__ import annotations
 
