@@ -45,7 +45,7 @@ ENV PATH=/opt/clearslice/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/
 WORKDIR /tmp
 USER 10001:10001
 VOLUME /store
-EXPOSE 8000
+EXPOSE 8000 11112
 # Ready, not only alive. The start period covers loading and proving the models on a slow machine.
 HEALTHCHECK --interval=15s --timeout=6s --start-period=120s --retries=3 \
   CMD ["python", "-m", "clearslice.health"]

@@ -30,75 +30,26 @@ shown to anybody.
 from __future__ import annotations
 
 import ipaddress
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from model_store.errors import InvalidRef
 from model_store.refs import parse_ref
 from service.errors import InvalidConfiguration
 from service.pacs.audit.settings import Audit
+from service.pacs.parts import AeTitle, File, Part, Patterns, Port, Seconds, Tls
 from service.settings import is_loopback
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 _MOST_BYTES = 1 << 20
-_AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
 _AUTO = "auto"
 
 
-def _beside(value: object, info: ValidationInfo) -> object:
-    """A file name as of the folder in which the configuration lies."""
-    folder = (info.context or {}).get("folder")
-    return Path(folder, value) if isinstance(value, str) and folder is not None else value
-
-
-def _listed(value: object) -> object:
-    """One text is a list of it."""
-    return [value] if isinstance(value, str) else value
-
-
-def _ae_title(value: object) -> object:
-    if not isinstance(value, str) or not _AE_TITLE.fullmatch(value):
-        raise ValueError("an AE title has 1 to 16 printable ASCII characters without backslash (PS3.5 6.2)")
-    return value
-
-
-AeTitle = Annotated[str, BeforeValidator(_ae_title)]
-File = Annotated[Path, BeforeValidator(_beside)]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tls(_Part):
-    """Certificates, in PEM files.
-
-    Attributes:
-        certificate, key: our own; of a peer, shown where it wants one (mutual TLS).
-        authority: which signs the others' certificates; of the node, then only callers with one are let in. Without,
-            those of the system are taken for peers.
-    """
-
-    certificate: File | None = None
-    key: File | None = None
-    authority: File | None = None
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key belong together: give both or neither")
-        return self
-
-
-class Node(_Part):
+class Node(Part):
     """This node.
 
     Attributes:
@@ -146,7 +97,7 @@ class Node(_Part):
         return self
 
 
-class Peer(_Part):
+class Peer(Part):
     """Another node: by DIMSE (aet, host, port), by DICOMweb (url), or a folder.
 
     Attributes:
@@ -234,7 +185,7 @@ class Peer(_Part):
             raise ValueError("a password or token would cross the network in the clear: use https")
 
 
-class Rule(_Part):
+class Rule(Part):
     """What happens to the series that fit all its conditions; the first rule that fits decides.
 
     Conditions are patterns (`*` any text, `?` one character), of which one has to fit, whatever the case; a
@@ -284,7 +235,7 @@ class Rule(_Part):
         return self
 
 
-class Configuration(_Part):
+class Configuration(Part):
     """All of pacs.toml."""
 
     node: Node = Node()

@@ -38,9 +38,10 @@ from service.pacs.audit.trail import Trail
 from service.pacs.callers import Callers
 from service.pacs.commitment import PUSH_MODEL, report_of, request_of
 from service.pacs.commitments import CommitmentRequests
-from service.pacs.configuration import Configuration, Node, Tls
+from service.pacs.configuration import Configuration, Node
 from service.pacs.descriptors import raise_descriptor_limit
 from service.pacs.errors import NotWanted
+from service.pacs.parts import Tls
 from service.pacs.peers import PeerError
 from service.pacs.presence import Presence
 from service.pacs.reports import Reports

@@ -10,11 +10,10 @@ import selectors
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from service.pacs.configuration import Tls
+from service.pacs.parts import Tls
 
 Scheme = Literal["udp", "tcp", "tls"]
 

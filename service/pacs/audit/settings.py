@@ -12,19 +12,12 @@ authority = "hospital-ca.pem"
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetPydanticSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
 from service.pacs.audit.collector import parse_address
+from service.pacs.parts import File, Part, Tls
 
 
 def _address(text: str) -> str:
@@ -32,24 +25,7 @@ def _address(text: str) -> str:
     return text
 
 
-if TYPE_CHECKING:
-    from service.pacs.configuration import File, Tls
-else:
-    # `configuration` imports this module, so that its types are looked up when the model is first used, or a part of
-    # its own model, and not when this is imported.
-    def _late(name: str) -> GetPydanticSchema:
-        def schema(_: Any, handler: GetCoreSchemaHandler) -> Any:
-            from service.pacs import configuration  # noqa: PLC0415 - see above
-
-            return handler(getattr(configuration, name))
-
-        return GetPydanticSchema(schema)
-
-    File = Annotated[Any, _late("File")]
-    Tls = Annotated[Any, _late("Tls")]
-
-
-class Audit(BaseModel):
+class Audit(Part):
     """Where the audit trail goes; one of `file` and `syslog`.
 
     Attributes:
@@ -60,8 +36,6 @@ class Audit(BaseModel):
         source: AuditSourceID; without, the AE title of the node.
         site: AuditEnterpriseSiteID.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     file: File | None = None
     syslog: Annotated[str, AfterValidator(_address)] | None = None

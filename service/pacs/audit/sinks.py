@@ -12,14 +12,12 @@ import os
 import socket
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from service.pacs.audit.collector import Address, connect, is_closed
 from service.pacs.audit.facts import Record
 from service.pacs.audit.syslog_format import octet_counted, syslog_message
-
-if TYPE_CHECKING:
-    from service.pacs.configuration import Tls
+from service.pacs.parts import Tls
 
 MODE = 0o600
 """Of a file that is made: messages name patients. A file that is there keeps what the operator gave it."""

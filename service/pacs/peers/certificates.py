@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from service.pacs.configuration import Tls
+from service.pacs.parts import Tls
 from service.pacs.peers import PeerUnavailable
 
 

@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from service.pacs.audit.codes import Outcome
 from service.pacs.audit.facts import Record
-from service.pacs.configuration import Tls
+from service.pacs.parts import Tls
 
 WHEN = dt.datetime(2026, 3, 4, 5, 6, 7, 890000, tzinfo=dt.UTC)
 

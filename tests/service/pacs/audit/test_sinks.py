@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from service.pacs.audit.collector import Address, parse_address
 from service.pacs.audit.facts import Record
 from service.pacs.audit.sinks import FileSink, SyslogSink, Unsendable
-from service.pacs.configuration import Tls
+from service.pacs.parts import Tls
 
 SECONDS = 20
 

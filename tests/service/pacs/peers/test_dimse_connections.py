@@ -8,7 +8,7 @@ import threading
 import pytest
 from pynetdicom import build_context, evt
 
-from service.pacs.configuration import Tls
+from service.pacs.parts import Tls
 from service.pacs.peers import PeerRefused, PeerUnavailable
 from service.pacs.peers.association import associated
 

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from service.pacs.configuration import Tls
+from service.pacs.parts import Tls
 from service.pacs.peers import PeerRefused, PeerUnavailable
 from service.pacs.peers.dicomweb import WebPeer
 
