@@ -32,7 +32,7 @@ INDEX = """<!doctype html>
 <li><a href="/v1/models">Models</a> and what they were trained on</li>
 <li><code>POST /v1/reconstructions</code>, <code>POST /v1/comparisons</code> and <code>POST /v1/metrics</code> for an
 image, <code>POST /v1/jobs</code> for a series: see the <a href="/openapi.json">API description</a> (OpenAPI)</li>
-<li><a href="/v1/pacs">PACS node</a>, where this server is one</li>
+<li><code>POST /dicom-web/studies</code> (STOW-RS) and <code>GET /v1/pacs</code>, where this server is a PACS node</li>
 <li><a href="/v2/health/ready">Ready?</a> <a href="/v2/health/live">Alive?</a> <a href="/metrics">Figures</a></li>
 </ul>
 """
