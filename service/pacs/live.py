@@ -51,12 +51,18 @@ class LiveJob:
             return "delivering"
         return "waiting" if self.work is None else "restoring"
 
+    def slim(self) -> None:
+        """Forgets in memory what nobody asks of a job whose images are gone: it may be remembered for months."""
+        if self.restored is not None and self.ended is not None and self.ended.tidied:
+            self.restored = self.restored.model_copy(update={"instances": {}})
+
     @classmethod
     def read(cls, folder: JobFolder) -> LiveJob:
         """As the disk has it."""
         live = cls(folder, restored=folder.restored(), ended=folder.ended())
         live.deliveries = {peer: folder.delivery(peer) for peer in folder.job.peers}
         live.done = folder.job.count if live.restored is not None else folder.count_derived()
+        live.slim()
         return live
 
 

@@ -92,6 +92,7 @@ class Tidying:
                 live.folder.tidy()
                 live.ended = live.ended.model_copy(update={"tidied": True})
                 live.folder.write_ended(live.ended)
+                live.slim()
 
     def _forget(self, series: SeriesFolder) -> bool:
         with series.closed() as alone:
