@@ -16,8 +16,9 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from service.api import schemas
 from service.api.access import requires
 from service.api.fields import KEY_HEADER, JobFields, parse_fields, parse_idempotency_key
+from service.api.file_sink import FileSink
 from service.api.uploaded import engine_of, while_connected
-from service.api.uploads import FileSink, FormLimits, declared_bytes, read_form
+from service.api.uploads import FormLimits, declared_bytes, read_form
 from service.errors import MalformedUpload, NoSpool
 from service.jobs.live import Live, request_digest
 from service.keys import Scope

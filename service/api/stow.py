@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
+from python_multipart.multipart import MultipartState, parse_options_header
 from starlette.requests import Request
 
+from service.api.multipart import parser_for
 from service.api.uploads import BodyLimits, receive, too_large
 from service.errors import MalformedUpload, NotMultipart, UploadTooLarge
 
@@ -58,7 +59,7 @@ async def read_instances(request: Request, limits: BodyLimits, part_limits: Body
     if not boundary:
         raise MalformedUpload("the Content-Type multipart/related names no boundary")
     parts = _Parts(part_limits)
-    parser = parts.parser(boundary)
+    parser = parser_for(boundary, parts)
 
     async def write(chunk: bytes) -> None:
         parser.write(chunk)
@@ -88,68 +89,37 @@ class _Single:
 
 
 class _Parts:
-    """Collects what the parser calls back with."""
+    """The instances among the parts, as a `service.api.multipart.PartHandler`."""
 
     def __init__(self, limits: BodyLimits) -> None:
         self._limits = limits
         self._content = bytearray()
         self._complete: list[bytes] = []
-        self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
-        self._type = b""
         self.count = 0
-
-    def parser(self, boundary: bytes) -> MultipartParser:
-        try:
-            return MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin,
-                    "on_header_field": self._name,
-                    "on_header_value": self._value,
-                    "on_header_end": self._header_end,
-                    "on_headers_finished": self._headers_finished,
-                    "on_part_data": self._data,
-                    "on_part_end": self._end,
-                },
-            )
-        except FormParserError:
-            raise MalformedUpload("the boundary in the Content-Type is longer than RFC 2046 allows (70)") from None
 
     def complete(self) -> list[bytes]:
         """The parts that are whole, once."""
         found, self._complete = self._complete, []
         return found
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         if self.count == MOST_INSTANCES:
             raise UploadTooLarge(
                 f"the request has more than {MOST_INSTANCES} instances; send them in several requests", setting=""
             )
-        self._content, self._type = bytearray(), b""
-        self._header = (bytearray(), bytearray())
+        self._content = bytearray()
 
-    def _name(self, data: bytes, start: int, end: int) -> None:
-        self._header[0].extend(data[start:end])
-
-    def _value(self, data: bytes, start: int, end: int) -> None:
-        self._header[1].extend(data[start:end])
-
-    def _header_end(self) -> None:
-        name, value = self._header
-        if bytes(name).lower() == b"content-type":
-            self._type = parse_options_header(bytes(value))[0]
-        self._header = (bytearray(), bytearray())
-
-    def _headers_finished(self) -> None:
-        if self._type not in (b"", DICOM):
+    def headers_read(self, headers: dict[bytes, bytes]) -> None:
+        kind = parse_options_header(headers.get(b"content-type", b""))[0]
+        if kind not in (b"", DICOM):
             raise NotMultipart("a part of the request is of another type than application/dicom")
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        if len(self._content) + end - start > self._limits.max_bytes:
+    def data(self, piece: memoryview) -> None:
+        if len(self._content) + len(piece) > self._limits.max_bytes:
             raise too_large(self._limits)
-        self._content += memoryview(data)[start:end]
+        self._content += piece
 
-    def _end(self) -> None:
+    def end(self) -> None:
         self.count += 1
         self._complete.append(bytes(self._content))
         self._content = bytearray()

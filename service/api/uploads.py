@@ -10,18 +10,18 @@ cap counts bytes that arrived, so a body without Content-Length, or with a wrong
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import inspect
 import re
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from service.api.file_sink import FileSink
+from service.api.multipart import parser_for
 from service.errors import ClientLeft, MalformedUpload, NotMultipart, UploadTimeout, UploadTooLarge
 from service.settings import environment_name
 
@@ -79,36 +79,6 @@ class Form:
         if name not in self.files:
             raise MalformedUpload(f"the form has no part named {name!r}; send the file as that part")
         return self.files[name]
-
-
-class FileSink:
-    """A part on its way to a file: written on a thread, a megabyte at a time, and its SHA-256.
-
-    Args:
-        file: buffered, for writing.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._waiting = bytearray()
-        self._digest = hashlib.sha256()
-        self.size = 0
-
-    def take(self, data: memoryview) -> None:
-        """More bytes, in memory until `flush`."""
-        self._waiting += data
-        self._digest.update(data)
-        self.size += len(data)
-
-    async def flush(self, *, least: int = 0) -> None:
-        """Writes what waits, if it is more than `least` bytes."""
-        if len(self._waiting) > least:
-            waiting, self._waiting = self._waiting, bytearray()
-            await asyncio.to_thread(self._file.write, waiting)
-
-    def sha256(self) -> str:
-        """Of all bytes."""
-        return self._digest.hexdigest()
 
 
 _AT_ONCE = 1 << 20
@@ -235,25 +205,11 @@ def _parser(request: Request, parts: _Parts) -> MultipartParser:
     boundary = options.get(b"boundary", b"")
     if not boundary:
         raise MalformedUpload("the Content-Type multipart/form-data names no boundary; let the HTTP client set it")
-    try:
-        return MultipartParser(
-            boundary,
-            {
-                "on_part_begin": parts.begin,
-                "on_header_field": parts.header_name,
-                "on_header_value": parts.header_value,
-                "on_header_end": parts.header_end,
-                "on_headers_finished": parts.headers_finished,
-                "on_part_data": parts.data,
-                "on_part_end": parts.end,
-            },
-        )
-    except FormParserError:
-        raise MalformedUpload("the boundary in the Content-Type is longer than RFC 2046 allows (70)") from None
+    return parser_for(boundary, parts)
 
 
 class _Parts:
-    """Collects what the parser calls back with."""
+    """The parts of a form, as a `service.api.multipart.PartHandler`."""
 
     def __init__(self, limits: FormLimits, sinks: Mapping[str, FileSink]) -> None:
         self._limits = limits
@@ -262,33 +218,19 @@ class _Parts:
         self._done: dict[str, bytearray] = {}
         self._name = ""
         self._content = bytearray()
-        self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
-        self._headers: dict[bytes, bytes] = {}
 
     def begin(self) -> None:
-        self._name, self._content, self._headers = "", bytearray(), {}
-        self._header = (bytearray(), bytearray())
+        self._name, self._content = "", bytearray()
 
-    def header_name(self, data: bytes, start: int, end: int) -> None:
-        self._header[0].extend(data[start:end])
-
-    def header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header[1].extend(data[start:end])
-
-    def header_end(self) -> None:
-        name, value = self._header
-        self._headers[bytes(name).lower()] = bytes(value)
-        self._header = (bytearray(), bytearray())
-
-    def headers_finished(self) -> None:
-        disposition, options = parse_options_header(self._headers.get(b"content-disposition", b"").decode("latin-1"))
+    def headers_read(self, headers: dict[bytes, bytes]) -> None:
+        disposition, options = parse_options_header(headers.get(b"content-disposition", b"").decode("latin-1"))
         name = options.get(b"name", b"").decode("utf-8", "replace")
         known = ", ".join(sorted(self._known))
         if disposition != b"form-data" or name not in self._known:
             raise MalformedUpload(f"the form has a part that is none of the known ones: {known}")
         if name in self._done:
             raise MalformedUpload(f"the form has more than one part named {name!r}; send each part once")
-        if self._headers.get(b"content-transfer-encoding", b"binary").strip().lower() not in {
+        if headers.get(b"content-transfer-encoding", b"binary").strip().lower() not in {
             b"binary",
             b"8bit",
             b"7bit",
@@ -296,13 +238,13 @@ class _Parts:
             raise MalformedUpload(f"part {name!r} has a Content-Transfer-Encoding; send its bytes as they are")
         self._name = name
 
-    def data(self, data: bytes, start: int, end: int) -> None:
-        if self._name in self._limits.texts and len(self._content) + end - start > MAX_FIELD_BYTES:
+    def data(self, piece: memoryview) -> None:
+        if self._name in self._limits.texts and len(self._content) + len(piece) > MAX_FIELD_BYTES:
             raise MalformedUpload(f"text field {self._name!r} is longer than {MAX_FIELD_BYTES} bytes")
         if self._name in self._sinks:
-            self._sinks[self._name].take(memoryview(data)[start:end])
+            self._sinks[self._name].take(piece)
         else:
-            self._content += memoryview(data)[start:end]
+            self._content += piece
 
     def end(self) -> None:
         self._done[self._name] = self._content
