@@ -155,3 +155,15 @@ async def test_another_model_makes_another_series_of_what_comes_again(noding, ki
     assert (before["model"], second["model"]) == ("ct-tiny@1", "ct-tiny@2")
     assert second["derived_series"] != before["derived_series"]
     assert len(node.peer.files) == 4
+
+
+async def test_a_multi_frame_instance_goes_out_with_its_frames(noding, enhanced):
+    source = enhanced.enhanced_file(enhanced.enhanced_ct(enhanced.stack_of(5)))
+    async with noding() as node:
+        assert (await node.bring([source])).status_code == 200
+        (told,) = await node.ended()
+    (derived,) = node.derived()
+    assert (told["state"], told["instances"]) == ("delivered", 1)
+    assert derived.NumberOfFrames == 5
+    assert derived.SOPClassUID == dcmread(DicomBytesIO(source)).SOPClassUID
+    assert derived.SOPInstanceUID != dcmread(DicomBytesIO(source)).SOPInstanceUID
