@@ -223,7 +223,11 @@ class PacsNode:
             structlog.get_logger("clearslice").warning("series_waits", series=uid, reason=str(error))
         except Exception as error:  # noqa: BLE001 - one series, and no other
             self._again[uid] = time.monotonic() + FAULT_SECONDS
-            log_defect(error)
+            if isinstance(error, OSError):
+                structlog.get_logger("clearslice").warning("series_waits", series=uid, reason=error.strerror)
+            else:
+                log_defect(error)
+            await self._safely(functools.partial(self._read_again, uid))
         else:
             for job_id in closed.superseded:
                 self._live.pop(job_id, None)
@@ -231,6 +235,16 @@ class PacsNode:
                 self._work.extend(folder)
             if closed.made is not None:
                 await self._work.register(closed.made)
+
+    async def _read_again(self, uid: str) -> None:
+        """What there is of a series whose closing broke off half way: its job may be there already."""
+        found = {each.job.id: each for each in await asyncio.to_thread(jobs_of, self.arrivals.series(uid))}
+        for live in list(self._live.values()):
+            if live.job.series == uid and live.job.id not in found:
+                self._live.pop(live.job.id)
+        for job_id, folder in found.items():
+            if job_id not in self._live:
+                await self._work.register(folder)
 
     async def _count(self, peer: str, study: str, series: str) -> frozenset[str]:
         ask = asker_of(peer, self.configuration)
