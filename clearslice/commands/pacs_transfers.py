@@ -30,7 +30,10 @@ def send(
     *,
     config: ConfigOption = None,
 ) -> None:
-    """Send DICOM files to a peer as they are, by C-STORE or STOW-RS, and say what it said of them."""
+    """Send DICOM files to a peer as they are, by C-STORE or STOW-RS, and say what it said of them.
+
+    `compress` of the peer does not count here; one with `deidentify` gets nothing this way.
+    """
     from clearslice.commands.terminal import expected_errors
     from service.errors import ServiceError
     from service.pacs.peers import PeerError
@@ -79,6 +82,7 @@ def reconstruct(
 
     with expected_errors(ServiceError, PeerError, OSError), tempfile.TemporaryDirectory(prefix="clearslice-") as folder:
         configuration = configured(config)
+        _check_target(configuration, to or peer)
         source, derived = Path(folder, "source"), Path(folder, "derived")
         _pull(configuration, peer, (study, series), source)
         reconstruct_folder(source, derived, model=model, strength=strength)
@@ -112,16 +116,26 @@ def _pull(configuration: Configuration, name: str, uids: tuple[str, str], target
     ERRORS.print(f"{count} instances from {name}")
 
 
+def _check_target(configuration: Configuration, name: str) -> None:
+    """Raises typer.BadParameter where nothing may be sent from here, before any work is done."""
+    from service.pacs.outboxes import reachable
+
+    if name not in reachable(configuration):
+        raise typer.BadParameter(f"{name} is no peer of pacs.toml that something can be sent to")
+    if configuration.peers[name].deidentify:
+        raise typer.BadParameter(
+            f"{name} gets instances without identities only, which the node makes; send to the node"
+        )
+
+
 def _send(configuration: Configuration, source: Path, name: str) -> bool:
     """Whether all was taken."""
     from rich.markup import escape
 
     from clearslice.commands.terminal import ERRORS, stage_bars
-    from service.pacs.outboxes import reachable
     from service.pacs.peers.clients import client_of
 
-    if name not in reachable(configuration):
-        raise typer.BadParameter(f"{name} is no peer of pacs.toml that something can be sent to")
+    _check_target(configuration, name)
     paths = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
     files = [path for path in paths if _is_dicom(path)]
     if not files:

@@ -237,6 +237,16 @@ def test_send_says_what_was_taken(config, archive, tmp_path):
     assert run("send", CT, "nobody", "--config", config).exit_code == 2
 
 
+@pytest.mark.parametrize("command", [("send", CT, "archive"), ("reconstruct", "archive", "1.2", "--to", "archive")])
+def test_nothing_with_an_identity_goes_to_a_peer_that_must_not_have_any(config, archive, command):
+    text = config.read_text(encoding="utf-8").replace('aet = "ARCHIVE"', 'aet = "ARCHIVE"\ndeidentify = true')
+    config.write_text(text, encoding="utf-8")
+    done = run(*command, "--config", config)
+    assert done.exit_code == 2
+    assert "without identities only" in " ".join(done.output.split())
+    assert not archive[1]
+
+
 def test_pull_needs_a_peer_with_a_url(config, tmp_path):
     done = run("pull", "archive", "1.2", tmp_path / "out", "--config", config)
     assert done.exit_code == 2
