@@ -26,6 +26,9 @@ from typing import Any, Literal
 from dbos import DBOS, SetWorkflowID
 from dbos._serialization import Serializer
 
+from service.errors import UnsafeConfiguration
+from service.settings import environment_name
+
 APPLICATION_VERSION = "1"
 """To be changed only when what was enqueued before can not be run any more: then nobody would run it."""
 
@@ -169,11 +172,19 @@ class Durable:
         self._queues[name] = queue
 
     async def start(self) -> None:
-        """Takes up what was left, and what is enqueued from now on."""
+        """Takes up what was left, and what is enqueued from now on.
+
+        Raises:
+            UnsafeConfiguration: the database cannot be used.
+        """
         if _Current.queues:
             raise RuntimeError("DBOS runs once in a process")
         _Current.queues, _Current.waiting, _Current.loop = self._queues, self._waiting, asyncio.get_running_loop()
-        await asyncio.to_thread(self._launch)
+        try:
+            await asyncio.to_thread(self._launch)
+        except UnsafeConfiguration:
+            _Current.queues, _Current.loop = {}, None
+            raise
 
     def _launch(self) -> None:
         log = logging.getLogger("dbos")
@@ -195,7 +206,14 @@ class Durable:
                 "max_executor_threads": 4 + 2 * sum(queue.at_once for queue in self._queues.values()),
             }
         )
-        DBOS.launch()
+        try:
+            DBOS.launch()
+        except Exception as error:  # noqa: BLE001 - whatever the library of the database raises
+            DBOS.destroy()
+            raise UnsafeConfiguration(
+                f"the database of jobs cannot be used ({type(error).__name__}): is it there, and does it let this"
+                f" server in ({environment_name('jobs_database')})?"
+            ) from None
         for name, queue in self._queues.items():
             DBOS.register_queue(
                 name, worker_concurrency=queue.at_once, polling_interval_sec=POLL_SECONDS, on_conflict="always_update"

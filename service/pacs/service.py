@@ -82,12 +82,18 @@ class PacsService:
         """Begins to listen.
 
         Raises:
-            OSError: the address cannot be bound.
+            UnsafeConfiguration: the address cannot be bound, or a certificate not be read.
         """
         raise_descriptor_limit()
         self.trail.started()
         if self.receiver is not None:
-            await asyncio.to_thread(self.receiver.start)
+            try:
+                await asyncio.to_thread(self.receiver.start)
+            except OSError as error:
+                node = self.node.configuration.node
+                raise UnsafeConfiguration(
+                    f"the node cannot listen on {node.host}:{node.port}: {error.strerror or error}"
+                ) from None
 
     async def stop_receiving(self) -> None:
         """Nothing comes in or begins to go out any more; what was not acknowledged will be sent again."""

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.anyio, pytest.mark.peer]
+from service.errors import UnsafeConfiguration
+
+pytestmark = pytest.mark.anyio
 
 ACCOUNT = "postgres"
 """PostgreSQL does not run as root."""
@@ -47,6 +49,7 @@ def database(tmp_path_factory):
     run(programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
 
 
+@pytest.mark.peer
 async def test_jobs_go_on_over_a_restart(serving, kit, database, spool):
     _, gate, answer = kit.gated(2)
     async with serving(answer=answer, jobs_database=database) as client:
@@ -60,6 +63,7 @@ async def test_jobs_go_on_over_a_restart(serving, kit, database, spool):
     assert not (spool / "jobs.sqlite").exists()
 
 
+@pytest.mark.peer
 async def test_another_spool_in_the_same_database_is_another_world(serve, kit, database, tmp_path):
     _, gate, answer = kit.gated(0)
     async with serve(spool=tmp_path / "one", spool_reserve=0, answer=answer, jobs_database=database) as client:
@@ -71,3 +75,12 @@ async def test_another_spool_in_the_same_database_is_another_world(serve, kit, d
         assert (await client.http.get(f"/v1/jobs/{job['id']}")).status_code == 404
     async with serve(spool=tmp_path / "one", spool_reserve=0, jobs_database=database) as client:
         assert (await kit.finished(client, job["id"]))["state"] == "done"
+
+
+async def test_a_database_that_is_not_there_is_told_without_its_password(serving):
+    with pytest.raises(UnsafeConfiguration, match="the database of jobs cannot be used") as refused:
+        async with serving(jobs_database="postgresql://me:secret@127.0.0.1:9/jobs"):
+            pass
+    assert "secret" not in str(refused.value)
+    async with serving():  # and the next one starts
+        pass

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import types
 
 import pytest
 
+from service.errors import UnsafeConfiguration
 from service.jobs import jobs as jobs_module
 from service.jobs.durable import Durable
 from service.pacs import arrivals, completeness
@@ -218,3 +220,13 @@ async def test_what_is_yet_to_be_written_takes_room_at_the_door(noding, kit, mon
         answer = await node.bring(kit.series(1, first=6))
         assert answer.status_code == 503
         assert answer.json()["00081198"]["Value"][0]["00081197"]["Value"] == [0xA700]
+
+
+async def test_a_port_that_somebody_has_is_told_at_the_start(noding):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UnsafeConfiguration, match=f"the node cannot listen on 127.0.0.1:{port}: "):
+            async with noding(port=port):
+                pass
