@@ -219,9 +219,9 @@ class Executor:
             return
         seconds = time.monotonic() - begin
         self._typical_seconds += _RECENT * (seconds / len(turns) - self._typical_seconds)
+        self._account([turn.work for turn in turns], seconds)  # first: who has an answer finds it in the figures
         for turn, answer in zip(turns, answers, strict=True):
             turn.settle(Restored(answer, seconds, run))
-        self._account([turn.work for turn in turns], seconds)
 
     def _account(self, works: Sequence[Work], seconds: float) -> None:
         ref, alike = works[0].ref, works[0].alike
