@@ -99,8 +99,9 @@ models: $(DEVELOPMENT)  ## retrain and publish what ships, from DATA=DIR with tr
 	.venv/bin/clearslice evidence $(AUTO_MODELS) --data $(DATA) --store model_store/published
 TRAIN = .venv/bin/clearslice train
 
-pictures: $(DEVELOPMENT)  ## draw the README's pictures from a phantom and the shipped model
+pictures: $(DEVELOPMENT)  ## draw the README's pictures and the sample of the page, from a phantom and the shipped model
 	.venv/bin/python docs/pictures.py
+	.venv/bin/python docs/page_sample.py
 
 docs: $(DEVELOPMENT)  ## write the pages that follow from the code and the store: settings, third parties, the shelf
 	.venv/bin/python docs/settings.py

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from imaging.dicom_attributes import decimals, text, values
+from imaging.dicom_attributes import decimals, optional_decimal, text, values
 from imaging.dicom_file import SourceInstance
 from imaging.dicom_pixels import image_from_dataset
 from imaging.errors import UnsuitableImage
@@ -70,16 +70,13 @@ def slice_from_dataset(dataset: SourceInstance, *, max_pixels: int) -> CtSlice:
         ImagingError: what `image_from_dataset` raises.
     """
     image = image_from_dataset(dataset, max_pixels=max_pixels)
-    origin = decimals(dataset, "ImagePositionPatient", count=3)
-    axes = np.array(decimals(dataset, "ImageOrientationPatient", count=6)).reshape(-1, 3)
-    if not origin or not axes.size or image.spacing is None:
+    place = place_of(dataset)
+    if place is None or image.spacing is None:
         raise UnsuitableImage("ImagePositionPatient, ImageOrientationPatient and PixelSpacing are needed in a series")
-    if np.abs(axes @ axes.T - np.eye(2)).max() > ORTHONORMAL:
-        raise UnsuitableImage("ImageOrientationPatient must be two perpendicular vectors of length 1")
+    origin, axes = place
     uids = [text(dataset, keyword) for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")]
     if not all(uids):
         raise UnsuitableImage("SOPInstanceUID, SeriesInstanceUID and StudyInstanceUID are needed in a series")
-    thickness = _optional(dataset, "SliceThickness")
     return CtSlice(
         sop_uid=uids[0],
         series_uid=uids[1],
@@ -88,20 +85,43 @@ def slice_from_dataset(dataset: SourceInstance, *, max_pixels: int) -> CtSlice:
         pixels=image.pixels,
         padding=image.padding,
         spacing=image.spacing,
-        origin=np.array(origin),
+        origin=origin,
         axes=axes,
-        thickness=thickness if thickness is not None and thickness > 0 else None,
+        thickness=thickness_of(dataset),
         kernel="/".join(str(value).strip() for value in values(dataset, "ConvolutionKernel")),
-        kvp=_optional(dataset, "KVP"),
+        kvp=optional_decimal(dataset, "KVP"),
         manufacturer=text(dataset, "Manufacturer"),
-        declared_tilt=_optional(dataset, "GantryDetectorTilt") or 0.0,
+        declared_tilt=optional_decimal(dataset, "GantryDetectorTilt") or 0.0,
     )
 
 
-def _optional(dataset: Dataset, keyword: str) -> float | None:
-    """A number that only describes the image; a malformed one counts as not stated."""
-    try:
-        numbers = decimals(dataset, keyword, count=1)
-    except UnsuitableImage:
+def place_of(dataset: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """ImagePositionPatient, (3,) in mm, and the direction cosines along a row and along a column, (2, 3).
+
+    Args:
+        dataset: from `read_dicom`, or one that has these two of its attributes.
+
+    Returns:
+        None where one of the two is missing.
+
+    Raises:
+        UnsuitableImage: one of the two is malformed.
+    """
+    origin = decimals(dataset, "ImagePositionPatient", count=3)
+    axes = np.array(decimals(dataset, "ImageOrientationPatient", count=6)).reshape(-1, 3)
+    if not origin or not axes.size:
         return None
-    return numbers[0] if numbers else None
+    if np.abs(axes @ axes.T - np.eye(2)).max() > ORTHONORMAL:
+        raise UnsuitableImage("ImageOrientationPatient must be two perpendicular vectors of length 1")
+    return np.array(origin), axes
+
+
+def normal_of(axes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) the normal of a slice, along which slices are ordered, of its direction cosines (2, 3)."""
+    return np.cross(axes[0], axes[1])
+
+
+def thickness_of(dataset: Dataset) -> float | None:
+    """SliceThickness in mm; None where it is missing, malformed or not positive."""
+    thickness = optional_decimal(dataset, "SliceThickness")
+    return thickness if thickness is not None and thickness > 0 else None

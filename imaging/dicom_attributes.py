@@ -61,3 +61,12 @@ def decimals(dataset: Dataset, keyword: str, *, count: int) -> tuple[float, ...]
     if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
         raise UnsuitableImage(f"{keyword} must be {count} finite number{'s' if count > 1 else ''}")
     return numbers
+
+
+def optional_decimal(dataset: Dataset, keyword: str) -> float | None:
+    """A number that only describes the image; a malformed one counts as not stated."""
+    try:
+        numbers = decimals(dataset, keyword, count=1)
+    except UnsuitableImage:
+        return None
+    return numbers[0] if numbers else None

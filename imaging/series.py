@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from imaging.archive import DEFAULT_LIMITS, ArchiveLimits
 from imaging.ct_files import MAX_PIXELS, LeftOut, ct_files, located
-from imaging.ct_slice import CtSlice, slice_from_dataset
+from imaging.ct_slice import CtSlice, normal_of, slice_from_dataset
 from imaging.errors import UnsuitableImage
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def read_series(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[CtSe
 def _series(name: str, slices: list[CtSlice], localizers: int) -> CtSeries:
     _check_alike(slices)
     first = slices[0]
-    normal = np.cross(first.axes[0], first.axes[1])
+    normal = normal_of(first.axes)
     slices = sorted(slices, key=lambda one: float(one.origin @ normal))
     positions = np.array([one.origin @ normal for one in slices])
     distances = np.diff(positions)

@@ -3,6 +3,9 @@
     folder --read_version--> ModelVersion --integrity, golden (restorer.py)--> Restorer
              RefusedVersion
 
+    ModelVersion --read_card--> markdown
+                  UnknownModel, RefusedVersion
+
 Reading a version trusts nothing but the manifest's own form; its files are checked before they are loaded.
 """
 
@@ -15,7 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from model_store.errors import RefusedVersion
+from model_store.errors import RefusedVersion, UnknownModel
 from model_store.manifest import Manifest
 
 MANIFEST_FILE = "manifest.json"
@@ -25,6 +28,9 @@ VARIABLES = "variables/"
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Hundreds of training series fit in a tenth of it; more is damage or an attack on memory."""
+
+MAX_CARD_BYTES = 1024 * 1024
+"""Fifty times what a card has here."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,26 @@ def read_version(path: Path) -> ModelVersion:
     except ValidationError as error:
         raise RefusedVersion(f"{where} is not a manifest of this program: {explain(error)}") from error
     return ModelVersion(manifest.name, manifest.version, path, manifest)
+
+
+def read_card(version: ModelVersion) -> str:
+    """The model card of a version, markdown.
+
+    Raises:
+        UnknownModel: the version has none.
+        RefusedVersion: it cannot be read, or is larger than `MAX_CARD_BYTES`.
+    """
+    path = version.path / CARD_FILE
+    if path.is_symlink() or not path.is_file():
+        raise UnknownModel(f"{version.ref} has no model card: there is no file {CARD_FILE} in it")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_CARD_BYTES + 1)
+    except OSError as error:
+        raise RefusedVersion(f"{version.ref}: the file {CARD_FILE!r} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_CARD_BYTES:
+        raise RefusedVersion(f"{version.ref}: the file {CARD_FILE!r} is larger than {MAX_CARD_BYTES} bytes")
+    return data.decode("utf-8", errors="replace")
 
 
 def explain(error: ValidationError) -> str:

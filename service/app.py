@@ -22,10 +22,12 @@ from service.api import (
     comparisons,
     dicomweb,
     health,
+    images,
     inference_protocol,
     jobs,
     metrics,
     models,
+    page,
     problems,
     reconstructions,
 )
@@ -149,7 +151,19 @@ def create_app(
     app.state.engine, app.state.jobs, app.state.statistics = engine, kept_jobs, Statistics()
     app.state.keys, app.state.tokens, app.state.pacs = keys, tokens, pacs
     # Routes are looked through in this order for each request.
-    for module in (reconstructions, inference_protocol, comparisons, jobs, dicomweb, pacs_api, metrics, models, health):
+    for module in (
+        reconstructions,
+        inference_protocol,
+        comparisons,
+        images,
+        jobs,
+        dicomweb,
+        pacs_api,
+        metrics,
+        models,
+        health,
+        page,
+    ):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(HostCheck, names=allowed_names(settings))

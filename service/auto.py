@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.image import Unit
-from imaging.noise.reading import read_noise
+from imaging.noise.reading import NoiseReading, read_noise
 from model_store.errors import ModelStoreError, UnknownModel
 from model_store.evidence import Evidence, choose
 from model_store.store import ModelStore, ModelVersion
@@ -55,7 +55,16 @@ def choose_for(store: ModelStore, unit: Unit, images: Sequence[NDArray[np.float3
         unit: of the images.
         images: (H, W) each; a few of them are looked at.
     """
-    evidence, fallback = provisional(store, unit)
+    found = provisional(store, unit)
+    return _chosen(store, unit, read_noise(images, unit), *found)
+
+
+def choose_by(store: ModelStore, unit: Unit, noise: NoiseReading) -> Chosen:
+    """As `choose_for`, for images whose noise was read before."""
+    return _chosen(store, unit, noise, *provisional(store, unit))
+
+
+def _chosen(store: ModelStore, unit: Unit, noise: NoiseReading, evidence: Evidence, fallback: ModelVersion) -> Chosen:
     usable = {}
     for ref in {ref for row in evidence.rows if row.unit == unit for ref in row.scores}:
         with contextlib.suppress(ModelStoreError):
@@ -63,6 +72,6 @@ def choose_for(store: ModelStore, unit: Unit, images: Sequence[NDArray[np.float3
             if version.manifest.unit == unit:
                 usable[ref] = version
     usable.setdefault(fallback.ref, fallback)
-    choice = choose(evidence, unit, read_noise(images, unit), usable=set(usable))
+    choice = choose(evidence, unit, noise, usable=set(usable))
     assert choice is not None  # noqa: S101 - its default is usable
     return Chosen(usable[choice.ref], choice.reason)

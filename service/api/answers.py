@@ -4,6 +4,7 @@ Answer  --bare------> the image, all else in headers
         --json------> one document, the image in it as base64
         --multipart-> the document and the image as two parts, and a part for each further output
 Answers --json, multipart-> one document about all of them, and their images likewise
+Frames that were only looked at --json, multipart, bare--> what is said of them, with their pixels, and these alone
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from imaging.formats import encode_npy
+from imaging.frames import Frames
 from service.answer import Answer
 from service.api.negotiation import ENVELOPES, Envelope
 from service.pipeline import Encoded
@@ -27,6 +30,9 @@ CHOICE_HEADER = "Clearslice-Auto"
 WARNING_HEADER = "Clearslice-Warning"
 OUTPUT_HEADER = "Clearslice-Output"
 """Of a part: which output it is."""
+
+OF_ONE_REQUEST = {"Cache-Control": "no-store", "Vary": "Accept"}
+"""Headers of every answer: it is for who asked, and as they asked for it."""
 
 
 def respond(answer: Answer, envelope: Envelope, *, request_id: str) -> Response:
@@ -52,13 +58,32 @@ def respond_comparison(answers: Sequence[Answer], envelope: Envelope, *, request
         "degraded": None if first.scores is None else [degraded_only(entry) for entry in first.scores],
         "request_id": request_id,
     }
-    headers = {"Cache-Control": "no-store", "Vary": "Accept", "Clearslice-Unit": first.unit}
+    headers = {**OF_ONE_REQUEST, "Clearslice-Unit": first.unit}
     if envelope == "json":
         for described, answer in zip(models, answers, strict=True):
             _add_data(described, answer)
         return Response(_json(document), media_type=ENVELOPES["json"], headers=headers)
     parts = [(f"{MODEL_HEADER}: {answer.version.ref}\r\n", answer.encoded) for answer in answers]
     return _multipart(document, parts, headers)
+
+
+def respond_look(frames: Frames, said: dict[str, Any], media_type: str, *, request_id: str) -> Response:
+    """What was found in a file.
+
+    Args:
+        frames: of the file.
+        said: of them, for JSON.
+        media_type: of JSON, of multipart/mixed, or else of NPY.
+        request_id: for the document.
+    """
+    headers = {**OF_ONE_REQUEST, "Clearslice-Unit": frames.unit, "Clearslice-Frames": str(len(frames))}
+    document = {**said, "request_id": request_id}
+    if media_type == ENVELOPES["json"]:
+        return Response(_json(document), media_type=media_type, headers=headers)
+    pixels = Encoded(encode_npy([image.pixels for image in frames]), "npy")
+    if media_type == ENVELOPES["multipart"]:
+        return _multipart(document, [("", pixels)], headers)
+    return Response(pixels.data, media_type=pixels.media_type, headers=headers)
 
 
 def degraded_only(entry: dict[str, Any]) -> dict[str, Any]:
@@ -97,8 +122,7 @@ def answer_headers(answer: Answer) -> dict[str, str]:
         "Clearslice-Unit": answer.unit,
         "Clearslice-Frames": str(answer.frames),
         "Server-Timing": server_timing(answer.seconds),
-        "Cache-Control": "no-store",
-        "Vary": "Accept",
+        **OF_ONE_REQUEST,
     }
     if answer.encoded.rescale is not None:
         rescale = answer.encoded.rescale

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -63,6 +63,14 @@ def _select_models(value: object) -> object:
     return refs
 
 
+def _yes_or_no(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lower() not in (*_ALL, *_NONE):
+        raise ValueError("neither true nor false")
+    return value.lower() in _ALL
+
+
 def _not_zero(value: float) -> float:
     if value == 0:
         raise ValueError("zero")
@@ -72,6 +80,7 @@ def _not_zero(value: float) -> float:
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Slope = Annotated[Finite, AfterValidator(_not_zero)]
 Outputs = Annotated[tuple[str, ...], BeforeValidator(_select_outputs)]
+YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
 Metrics = Annotated[tuple[str, ...] | None, BeforeValidator(_select_metrics)]
 
 
@@ -88,15 +97,14 @@ class JobFields(Fields):
     strength: float = Field(1.0, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")
 
 
-class MetricFields(Fields):
-    """Fields of a request about two images."""
+class RescaleFields(Fields):
+    """Fields of a request about images that may state no unit."""
 
-    metrics: Metrics = Field(None, description=f"true, false, or some of {', '.join(METRICS)}, comma-separated")
     rescale_slope: Slope | None = Field(None, description="a finite number other than 0")
     rescale_intercept: Finite | None = Field(None, description="a finite number")
 
     @model_validator(mode="after")
-    def _rescale_is_whole(self) -> MetricFields:
+    def _rescale_is_whole(self) -> Self:
         if (self.rescale_slope is None) != (self.rescale_intercept is None):
             missing = "rescale_slope" if self.rescale_slope is None else "rescale_intercept"
             raise ValueError(missing)
@@ -107,6 +115,18 @@ class MetricFields(Fields):
         if self.rescale_slope is None or self.rescale_intercept is None:
             return None
         return Rescale(self.rescale_slope, self.rescale_intercept)
+
+
+class LookFields(RescaleFields):
+    """Fields of a request to read an image."""
+
+    noise: YesOrNo = Field(True, description="true or false")
+
+
+class MetricFields(RescaleFields):
+    """Fields of a request about two images."""
+
+    metrics: Metrics = Field(None, description=f"true, false, or some of {', '.join(METRICS)}, comma-separated")
 
 
 class ComparisonFields(MetricFields):

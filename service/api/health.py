@@ -1,4 +1,4 @@
-"""GET /v2, /v2/health/live and /v2/health/ready of the Open Inference Protocol, and the plain index at `/`.
+"""GET /v2, /v2/health/live and /v2/health/ready of the Open Inference Protocol.
 
 live: this process answers. ready: the models are loaded, proven and warm, and requests are taken. Neither touches the
 device or its queue, and none needs an API key: probes carry no secrets, and these answers hold none.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from service.api import schemas
 from service.api.uploaded import engine_of
@@ -20,29 +20,6 @@ router = APIRouter(tags=["operation"])
 NAME = "clearslice"
 _MISDIRECTED: dict[int | str, Any] = {421: schemas.PROTOCOL_RESPONSES["default"]}
 _NO_STORE = {"Cache-Control": "no-store"}
-
-INDEX = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>clearslice</title>
-<h1>clearslice</h1>
-<p>Restores degraded images, low-dose CT first. For research; not a medical device.</p>
-<ul>
-<li><a href="/v1/models">Models</a> and what they were trained on</li>
-<li><code>POST /v1/reconstructions</code>, <code>POST /v1/comparisons</code> and <code>POST /v1/metrics</code> for an
-image, <code>POST /v1/jobs</code> for a series: see the <a href="/openapi.json">API description</a> (OpenAPI)</li>
-<li><code>POST /dicom-web/studies</code> (STOW-RS) and <code>GET /v1/pacs</code>, where this server is a PACS node</li>
-<li><a href="/v2/health/ready">Ready?</a> <a href="/v2/health/live">Alive?</a> <a href="/metrics">Figures</a></li>
-</ul>
-"""
-_INDEX_HEADERS = {"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff"}
-
-
-@router.get("/", summary="Index page", response_class=HTMLResponse, include_in_schema=False)
-async def index() -> Response:
-    """Links to everything."""
-    return HTMLResponse(INDEX, headers=_INDEX_HEADERS)
 
 
 @router.get("/v2/", include_in_schema=False)

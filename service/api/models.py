@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from model_store.errors import ModelStoreError, RefusedVersion
 from model_store.refs import check_name, parse_ref
 from model_store.store import CANARY
+from model_store.version import read_card
 from service.api import schemas
 from service.api.access import requires
 from service.api.fields import TIMEOUT_HEADER, parse_timeout
@@ -27,6 +28,8 @@ from service.errors import InvalidField
 from service.keys import Scope
 
 router = APIRouter(tags=["models"], responses=schemas.MODEL_RESPONSES)
+
+CARD_TYPE = "text/markdown"
 
 _READ, _ADMIN = [requires(Scope.READ)], [requires(Scope.ADMIN)]
 
@@ -52,6 +55,19 @@ async def version(request: Request, name: str, version: str) -> Response:
     """The whole manifest of a version, named by number or label: training data, scores, hashes; and its state."""
     engine = engine_of(request)
     return JSONResponse(await engine.codecs.run(NO_DEADLINE, _version, engine, name, version, _Memory(engine)))
+
+
+@router.get(
+    "/v1/models/{name}/versions/{version}/card",
+    summary="The model card of a version",
+    response_class=Response,
+    responses={200: {"description": "Markdown.", "content": {CARD_TYPE: {"schema": {"type": "string"}}}}},
+    dependencies=_READ,
+)
+async def card(request: Request, name: str, version: str) -> Response:
+    """What the version says of itself to people: data, scores beside classical filters, where it fails, limits."""
+    engine = engine_of(request)
+    return Response(await engine.codecs.run(NO_DEADLINE, _card, engine, name, version), media_type=CARD_TYPE)
 
 
 class Promotion(BaseModel):
@@ -186,3 +202,7 @@ def _version(engine: Engine, name: str, selector: str, memory: _Memory) -> dict[
         "weights_sha256": found.weights_sha256,
         "manifest": found.manifest.model_dump(mode="json"),
     }
+
+
+def _card(engine: Engine, name: str, selector: str) -> str:
+    return read_card(engine.store.resolve(f"{check_name(name)}@{selector}"))

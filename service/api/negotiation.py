@@ -52,17 +52,17 @@ class Representation:
     envelope: Envelope
 
 
-def parse_accept(header: str) -> tuple[Range, ...]:
+def parse_accept(header: str, available: tuple[str, ...] = ALL_TYPES) -> tuple[Range, ...]:
     """The ranges of an Accept header, malformed ones left out; `*/*` when there is nothing in it.
 
     Raises:
-        NotAcceptable: more than `MAX_RANGES`.
+        NotAcceptable: more than `MAX_RANGES`; the error lists what is `available`.
     """
     if not header.strip():
         return (Range("*", "*", 1.0),)
     entries = header.split(",")
     if len(entries) > MAX_RANGES:
-        raise NotAcceptable(f"the Accept header has more than {MAX_RANGES} media ranges", available=ALL_TYPES)
+        raise NotAcceptable(f"the Accept header has more than {MAX_RANGES} media ranges", available=available)
     ranges = []
     for entry in entries:
         media_range, *parameters = (part.strip().lower() for part in entry.split(";"))
@@ -87,16 +87,29 @@ def choose(ranges: tuple[Range, ...], native: Format | None, frames: int = 1, *,
     offers = _offers(native, frames)
     if outputs > 1:
         offers = {ENVELOPES[kind]: offers[ENVELOPES[kind]] for kind in ("multipart", "json")}
+    what = "the answer" if frames == 1 else f"the answer of {frames} frames"
+    what = what if outputs == 1 else f"the answer of {outputs} outputs"
+    return offers[best_of(ranges, tuple(offers), what)]
+
+
+def best_of(ranges: tuple[Range, ...], offers: tuple[str, ...], what: str = "the answer") -> str:
+    """Of some media types the one that the client likes best; among equals the first.
+
+    Args:
+        ranges: from `parse_accept`.
+        offers: at least one.
+        what: has these types, for the message.
+
+    Raises:
+        NotAcceptable: none of them is accepted; the error lists them.
+    """
     rated = [(_rate(ranges, media_type), media_type) for media_type in offers]
     quality, best = max(rated, key=lambda pair: pair[0])  # max keeps the first of equals
     if quality <= 0:
-        what = "the answer" if frames == 1 else f"the answer of {frames} frames"
-        what = what if outputs == 1 else f"the answer of {outputs} outputs"
         raise NotAcceptable(
-            f"{what} can be {', '.join(offers)}, and the Accept header allows none of these",
-            available=tuple(offers),
+            f"{what} can be {', '.join(offers)}, and the Accept header allows none of these", available=offers
         )
-    return offers[best]
+    return best
 
 
 def _offers(native: Format | None, frames: int) -> dict[str, Representation]:

@@ -233,7 +233,7 @@ def _http(error: Exception) -> Response:
         raise error
     phrase = http.HTTPStatus(error.status_code).phrase
     details = {
-        404: "Nothing is served at this path; GET / lists what there is.",
+        404: "Nothing is served at this path; GET /openapi.json lists what there is.",
         405: "This path does not take that method; the Allow header lists those it takes.",
     }
     detail = details.get(error.status_code, str(error.detail))

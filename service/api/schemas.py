@@ -23,8 +23,8 @@ PROBLEM: dict[str, Any] = {
     },
 }
 
-_FILE: dict[str, Any] = {"type": "string", "format": "binary"}
-_RESCALE: dict[str, Any] = {
+FILE: dict[str, Any] = {"type": "string", "format": "binary"}
+RESCALE: dict[str, Any] = {
     "rescale_slope": {
         "type": "number",
         "example": 1,
@@ -41,7 +41,8 @@ _METRICS: dict[str, Any] = {
 }
 
 
-def _form(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+def form(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """A multipart form of these parts and no others."""
     schema = {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
@@ -51,14 +52,14 @@ def json_body(kind: type[BaseModel]) -> dict[str, Any]:
     return {"required": True, "content": {"application/json": {"schema": kind.model_json_schema()}}}
 
 
-RECONSTRUCTION_BODY = _form(
+RECONSTRUCTION_BODY = form(
     {
         "image": {
-            **_FILE,
+            **FILE,
             "description": "The degraded image: a DICOM CT slice, a grayscale PNG (8 or 16 bits), a grayscale TIFF"
             " (also several pages, all alike) or NPY, (H, W) or (N, H, W).",
         },
-        "reference": {**_FILE, "description": "The truth, of as many frames, the same size and unit, for metrics."},
+        "reference": {**FILE, "description": "The truth, of as many frames, the same size and unit, for metrics."},
         "model": {
             "type": "string",
             "example": "ct-l2@stable",
@@ -79,12 +80,12 @@ RECONSTRUCTION_BODY = _form(
             "description": "image + strength x (restored - image); 0 gives the image back bit for bit.",
         },
         **_METRICS,
-        **_RESCALE,
+        **RESCALE,
     },
     ["image"],
 )
 
-COMPARISON_BODY = _form(
+COMPARISON_BODY = form(
     {
         **{
             name: schema
@@ -100,12 +101,12 @@ COMPARISON_BODY = _form(
     ["image", "models"],
 )
 
-METRICS_BODY = _form(
+METRICS_BODY = form(
     {
-        "image": {**_FILE, "description": "The image to measure."},
-        "reference": {**_FILE, "description": "What it is measured against."},
+        "image": {**FILE, "description": "The image to measure."},
+        "reference": {**FILE, "description": "What it is measured against."},
         "metrics": {**_METRICS["metrics"], "description": f"Some of {', '.join(METRICS)}. Default: all."},
-        **_RESCALE,
+        **RESCALE,
     },
     ["image", "reference"],
 )
@@ -143,7 +144,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-_ANSWER_HEADERS = {
+ANSWER_HEADERS = {
     name: {"description": description, "schema": {"type": "string"}}
     for name, description in {
         "X-Request-ID": "Names this request in the log.",
@@ -184,8 +185,8 @@ _DOCUMENT: dict[str, Any] = {
 RECONSTRUCTION_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The restored image.",
-        "headers": _ANSWER_HEADERS,
-        "content": {kind: {"schema": _DOCUMENT if kind == "application/json" else _FILE} for kind in ALL_TYPES},
+        "headers": ANSWER_HEADERS,
+        "content": {kind: {"schema": _DOCUMENT if kind == "application/json" else FILE} for kind in ALL_TYPES},
     },
     **problems(400, 401, 403, 404, 406, 408, 413, 415, 421, 422, 429, 500, 503, 504),
 }
@@ -208,16 +209,16 @@ COMPARISON_RESPONSES: dict[int | str, dict[str, Any]] = {
                     },
                 }
             },
-            "multipart/mixed": {"schema": _FILE},
+            "multipart/mixed": {"schema": FILE},
         },
     },
     **problems(400, 401, 403, 404, 406, 408, 413, 415, 421, 422, 429, 500, 503, 504),
 }
 
-JOB_BODY = _form(
+JOB_BODY = form(
     {
         "series": {
-            **_FILE,
+            **FILE,
             "description": "A zip or tar file (also .tar.gz) of the DICOM instances of one CT series, or one instance.",
         },
         "model": RECONSTRUCTION_BODY["content"]["multipart/form-data"]["schema"]["properties"]["model"],
@@ -327,7 +328,7 @@ INFER: dict[str, Any] = {
     ],
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": _TENSORS}, "application/octet-stream": {"schema": _FILE}},
+        "content": {"application/json": {"schema": _TENSORS}, "application/octet-stream": {"schema": FILE}},
     },
 }
 

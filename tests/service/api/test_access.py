@@ -17,7 +17,7 @@ from service.settings import Settings
 pytestmark = pytest.mark.anyio
 
 KEYS = {"pacs": "reconstruct", "ops": "admin", "prometheus": "read"}
-OPEN = {"/", "/v2", "/v2/", "/v2/health/live", "/v2/health/ready", "/openapi.json"}
+OPEN = {"/", "/web/{name}", "/v2", "/v2/", "/v2/health/live", "/v2/health/ready", "/openapi.json"}
 IMAGE = np.full((4, 4), 7, np.uint8)
 
 

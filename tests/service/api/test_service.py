@@ -9,6 +9,7 @@ import pytest
 
 from model_store.errors import RefusedVersion
 from model_store.store import ModelStore
+from model_store.version import MAX_CARD_BYTES
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +39,33 @@ async def test_a_version_tells_its_whole_manifest(serve, published, selector):
     assert found["manifest"] == version.manifest.model_dump(mode="json")
 
 
+@pytest.mark.parametrize("selector", ["1", "stable"])
+async def test_the_card_of_a_version_is_its_readme(serve, published, selector):
+    text = "# Karte \N{LATIN SMALL LETTER O WITH DIAERESIS}\n\n| a |\n"
+    (published.writable / "ct-tiny" / "1" / "README.md").write_text(text, encoding="utf-8")
+    async with serve() as client:
+        answer = await client.http.get(f"/v1/models/ct-tiny/versions/{selector}/card")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert answer.content.decode() == text
+
+
+async def test_a_version_without_a_card_says_so(serve, published, tmp_path):
+    card = published.writable / "ct-tiny" / "1" / "README.md"
+    (tmp_path / "secret").write_text("of somebody else")
+    async with serve() as client:
+        card.unlink()
+        gone = await client.http.get("/v1/models/ct-tiny/versions/1/card")
+        card.symlink_to(tmp_path / "secret")
+        linked = await client.http.get("/v1/models/ct-tiny/versions/1/card")
+        card.unlink()
+        card.write_bytes(b"#" * (MAX_CARD_BYTES + 1))
+        huge = await client.http.get("/v1/models/ct-tiny/versions/1/card")
+    assert (gone.status_code, linked.status_code, huge.status_code) == (404, 404, 503)
+    assert gone.json()["type"] == "/problems/unknown-model"
+    assert "README.md" in gone.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -52,6 +80,8 @@ async def test_a_version_tells_its_whole_manifest(serve, published, selector):
         ("/v1/models/ct-tiny/versions/01", 400),
         ("/v1/models/ct-tiny/versions/-1", 400),
         ("/v1/models/ct-tiny/versions/1@2", 400),
+        ("/v1/models/ct-tiny/versions/2/card", 404),
+        ("/v1/models/UPPER/versions/1/card", 400),
     ],
 )
 async def test_models_that_are_not_there(serve, path, status):

@@ -123,7 +123,7 @@ def test_two_files_of_one_name(client, good):
         (b"", {"content-type": "multipart/form-data; boundary=b"}, "malformed-upload"),
     ],
 )
-@pytest.mark.parametrize("path", ["/v1/reconstructions", "/v1/comparisons", "/v1/metrics"])
+@pytest.mark.parametrize("path", ["/v1/reconstructions", "/v1/comparisons", "/v1/metrics", "/v1/images"])
 def test_bodies_that_are_no_form(client, path, content, headers, slug):
     answer: httpx.Response = client.post(path, content=content, headers=headers)
     assert answer.json()["type"] == f"/problems/{slug}"

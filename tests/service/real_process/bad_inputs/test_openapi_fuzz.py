@@ -176,6 +176,7 @@ def make_sensible(case: Any, file: bytes, ct: bytes) -> None:
     case.body = {
         "/v1/metrics": {"image": file, "reference": file},
         "/v1/comparisons": {"image": file, "models": "gray-tiny"},
+        "/v1/images": {"image": file},
         "/v1/reconstructions": {"image": file, "model": "gray-tiny"},
         "/v1/jobs": {"series": ct},
     }[case.operation.path]
