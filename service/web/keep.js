@@ -56,9 +56,9 @@ export function start(session) {
   );
   const show = () => {
     const about = session.image()?.about;
-    place.hidden = !about || session.models.length === 0;
+    place.hidden = !about || session.chosen().length === 0;
     if (place.hidden) return;
-    choices(model, session.models.map((ref) => [ref, session.restored(ref)?.model ?? ref]));
+    choices(model, session.chosen().map((ref) => [ref, session.restored(ref)?.model ?? ref]));
     choices(format, formatsFor(about).map((name, index) => [name, index === 0 ? `As it came: ${FORMATS[name].name}` : FORMATS[name].name]));
     job.hidden = about.format !== "dicom" || session.study.slices.length === 1;
     const request = requestOf(session, model.value, format.value);

@@ -59,10 +59,14 @@ async function readNoise(session, study) {
     else session.loader.addEventListener("loaded", () => seen() && resolve());
   });
   if (!study.about || session.study !== study) return;
+  const shown = study.about;
   const middle = study.slices[Math.floor(study.slices.length / 2)].source;
   const { about } = await look({ blob: await middle.blob(), rescale: study.rescale }, { noise: true });
+  if (session.study !== study || study.about !== shown) return;
   Object.assign(study, { noise: about.noise, auto: about.auto });
-  if (session.study === study) session.announce("about");
+  // no chosen model takes this unit: what auto takes is better than nothing
+  if (about.auto.model && session.chosen().length === 0) session.set({ models: [...session.models, about.auto.model] });
+  session.announce("about");
 }
 
 async function openReference(session, files) {
@@ -71,7 +75,8 @@ async function openReference(session, files) {
   if (sources.length !== count) {
     throw new Error(`The reference has ${sources.length} files, and the image ${count}; both need as many, in the same order.`);
   }
-  session.openReference(new Study(sources, { title: files.length === 1 ? files[0].name : `${files.length} files` }));
+  const { rescale } = session.study;
+  session.openReference(new Study(sources, { title: files.length === 1 ? files[0].name : `${files.length} files`, rescale }));
 }
 
 async function openSample(session) {
@@ -131,6 +136,7 @@ function show(session) {
   fill(
     byId("opened"),
     h("p", { class: "opened" }, h("strong", {}, study.title), study.slices.length > 1 ? ` ${study.slices.length} slices` : ""),
+    series(session),
     !study.complete() && h("progress", { max: study.sources.length, value: study.sources.filter(({ about, failed: why }) => about || why).length, "aria-label": "Files read" }),
     failed.length > 0 && leftOut(failed, broken),
     reference && h("p", { class: "opened" }, "Reference: ", h("strong", {}, reference.title), " ", h("button", { type: "button", class: "plain", "aria-label": "Take the reference away", onclick: () => session.closeReference() }, "×")),
@@ -138,6 +144,22 @@ function show(session) {
     reference && mismatch(study, reference),
   );
   unit(session);
+}
+
+/** Where there are several, which one to look at: they are never shown as one. */
+function series(session) {
+  const { study } = session;
+  const all = study.series();
+  if (all.length < 2) return null;
+  const words = ({ about: { unit: name, rows, columns, instance }, count }, index) =>
+    [`${index + 1}: ${count} slices`, instance?.kernel, instance?.slice_thickness && `${instance.slice_thickness} mm`, `${rows} × ${columns}`, name].filter(Boolean).join(", ");
+  const shown = all.findIndex(({ about }) => about === study.about);
+  const select = h("select", { "aria-label": "Series", id: "series" }, all.map((each, index) => h("option", { value: each.key, selected: index === shown }, words(each, index))));
+  select.addEventListener("change", () => {
+    session.choose(select.value);
+    guarded(() => readNoise(session, study));
+  });
+  return h("p", {}, select);
 }
 
 function leftOut(failed, broken) {
@@ -166,8 +188,8 @@ function unit(session) {
   place.dataset.for = study.title;
   const [slope, intercept] = ["1", "-1024"].map((value, index) => h("input", { type: "number", step: "any", value, "aria-label": ["Slope", "Intercept"][index] }));
   const reopen = (rescale) => {
-    const again = new Study(study.sources.map((source) => ({ ...source, about: null, failed: "" })), { title: study.title });
-    again.rescale = rescale;
+    const sources = study.sources.map((source) => ({ ...source, about: null, failed: "" }));
+    const again = new Study(sources, { title: study.title, archive: study.archive, rescale });
     session.open(again);
     guarded(() => readNoise(session, again));
   };

@@ -82,11 +82,19 @@ export class Session extends EventTarget {
   /** Sets the truth beside what is open. */
   openReference(study) {
     this.closeReference();
-    study.rescale = this.study.rescale;
     const loader = new Loader(study, () => ({ index: this.index, models: [], everything: false }));
     loader.addEventListener("loaded", () => this._tell(["loaded"]));
     this.set({ reference: study, referenceLoader: loader });
     loader.wake();
+  }
+
+  /** Shows another series of what is open. */
+  choose(key) {
+    this.closeReference();
+    this.study.choose(key);
+    this.set({ index: 0, region: null, line: null, cursor: null, viewport: FIT });
+    this._arrived();
+    this.loader.wake();
   }
 
   closeReference() {
@@ -120,6 +128,12 @@ export class Session extends EventTarget {
     return found ? found.plane : null;
   }
 
+  /** Refs of the chosen models that take the unit of what is open. */
+  chosen() {
+    const usable = this.usable();
+    return this.models.filter((ref) => usable.some((model) => model.ref === ref));
+  }
+
   /** Models that take the unit of what is open. */
   usable() {
     const unit = this.study?.about?.unit;
@@ -127,15 +141,14 @@ export class Session extends EventTarget {
   }
 
   _wanted() {
-    const usable = new Set(this.usable().map(({ ref }) => ref));
-    const models = this.study.about ? this.models.filter((ref) => usable.has(ref)) : [];
+    const models = this.study.about ? this.chosen() : [];
     return { index: Math.min(this.index, this.study.slices.length - 1), models, everything: this.everything };
   }
 
   _arrived() {
     const { study } = this;
-    if (study.about && study !== this._windowed) {
-      this._windowed = study;
+    if (study.about && study.about !== this._windowed) {
+      this._windowed = study.about;
       this.set({ window: firstWindow(study.about) });
     }
     const last = Math.max(0, study.slices.length - 1);

@@ -34,19 +34,19 @@ export async function sourcesOf(files) {
   return found.sort((a, b) => NATURAL.compare(a.name, b.name));
 }
 
-/** What was opened, and the slices that are known by now. */
+/** What was opened, and the slices of it that are shown: of one series, and of one size and unit. */
 export class Study {
   /**
    * @param {Source[]} sources at least one.
-   * @param {{title: string, archive: File | null}} origin `archive`: the one file that all came in.
+   * @param {{title: string, archive?: File | null, rescale?: [number, number] | null}} origin `archive`: the one file
+   *     that all came in; `rescale`: slope and intercept for files that state no unit.
    */
-  constructor(sources, { title, archive = null }) {
+  constructor(sources, { title, archive = null, rescale = null }) {
     this.sources = sources;
     this.title = title;
     this.archive = archive;
-    /** [slope, intercept] of files that state no unit, or null. */
-    this.rescale = null;
-    /** What the service said of the first file: unit, size, windows; null before. */
+    this.rescale = rescale;
+    /** What the service said of the first file of the series that is shown: unit, size, windows; null before. */
     this.about = null;
     /** Noise, and what auto chooses, once asked. */
     this.noise = null;
@@ -59,23 +59,33 @@ export class Study {
   seen(source, about) {
     source.about = about;
     this.about ??= about;
-    if (!alike(about, this.about)) source.failed = `is of another series, size or unit than ${this.named().name}`;
-    this.order();
+    this._order();
   }
 
   /** Takes a source out that cannot be looked at. */
   failed(source, why) {
     source.failed = why;
-    this.order();
+    this._order();
   }
 
-  /** Slices by where they lie: along the normal of the plane, else by number, else by name; not yet seen ones by name. */
-  order() {
-    const usable = this.sources.filter((source) => !source.failed);
-    const placed = usable.every((source) => source.about) ? [...usable].sort(byPlace) : usable;
-    this.slices = placed.flatMap((source) =>
-      Array.from({ length: source.about?.frames ?? 1 }, (_, frame) => ({ source, frame })),
-    );
+  /** The series that are known by now: {key, about, count}, in the order in which they came. */
+  series() {
+    const found = new Map();
+    for (const { about } of this.sources) {
+      if (!about) continue;
+      const key = keyOf(about);
+      const there = found.get(key) ?? { key, about, count: 0 };
+      there.count += about.frames;
+      found.set(key, there);
+    }
+    return [...found.values()];
+  }
+
+  /** Shows another of the series. */
+  choose(key) {
+    this.about = this.series().find((each) => each.key === key).about;
+    this.noise = this.auto = null;
+    this._order();
   }
 
   /** Sources that are not shown, with the reason. */
@@ -88,16 +98,22 @@ export class Study {
     return this.sources.every((source) => source.about || source.failed);
   }
 
-  /** One file for a job: the archive that came, or a tar of all instances; null where it is no DICOM series. */
+  /** One file for a job: the archive that came, where it holds one series; else a tar of the instances that are shown. */
   async forJob() {
-    if (this.about?.format !== "dicom") return null;
-    if (this.archive) return this.archive;
-    const files = await Promise.all(this.slices.filter(({ frame }) => frame === 0).map(async ({ source }) => ({ blob: await source.blob() })));
+    if (this.archive && this.series().length === 1) return this.archive;
+    const sources = [...new Set(this.slices.map(({ source }) => source))];
+    const files = await Promise.all(sources.map(async (source) => ({ blob: await source.blob() })));
     return files.length === 1 ? files[0].blob : tarOf(files);
   }
 
-  named() {
-    return this.sources.find((source) => source.about === this.about) ?? this.sources[0];
+  /** Slices by where they lie: along the normal of the plane, else by number, else by name; while some are unread, by name. */
+  _order() {
+    const key = this.about && keyOf(this.about);
+    const usable = this.sources.filter(({ about, failed }) => !failed && (!about || keyOf(about) === key));
+    const placed = usable.every(({ about }) => about) ? usable.sort(byPlace) : usable;
+    this.slices = placed.flatMap((source) =>
+      Array.from({ length: source.about?.frames ?? 1 }, (_, frame) => ({ source, frame })),
+    );
   }
 }
 
@@ -109,11 +125,8 @@ function byPlace({ about: a, name: left }, { about: b, name: right }) {
   return NATURAL.compare(left, right);
 }
 
-const alike = (a, b) =>
-  a.unit === b.unit &&
-  a.rows === b.rows &&
-  a.columns === b.columns &&
-  a.instance?.series_instance_uid === b.instance?.series_instance_uid;
+/** Equal for what may be shown as one series. */
+const keyOf = ({ unit, rows, columns, instance }) => [unit, rows, columns, instance?.series_instance_uid ?? ""].join(" ");
 
 function once(work) {
   let found = null;

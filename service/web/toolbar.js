@@ -148,7 +148,7 @@ function spreading(session) {
   return {
     element: box,
     show: () => {
-      box.hidden = !session.store.some(({ ref, spread }) => spread.length > 0 && session.models.includes(ref));
+      box.hidden = !session.store.some(({ ref, spread }) => spread.length > 0 && session.chosen().includes(ref));
       box.setAttribute("aria-pressed", String(session.spread));
     },
   };
@@ -179,10 +179,10 @@ function slicing(session, place) {
       range.value = String(session.index + 1);
       const position = session.image()?.about.instance?.position;
       which.textContent = `${session.index + 1} / ${count}${position == null ? "" : `  ${position.toFixed(1)} mm`}`;
-      const done = session.models.length ? session.loader.restored(session.models) : 0;
+      const done = session.chosen().length ? session.loader.restored(session.chosen()) : 0;
       progress.value = done / count;
       progress.title = `${done} of ${count} slices are restored`;
-      all.hidden = session.everything || done === count || session.models.length === 0;
+      all.hidden = session.everything || done === count || session.chosen().length === 0;
     },
   };
 }

@@ -27,7 +27,7 @@ export function images(session) {
     id: "degraded", title: session.reference ? "Degraded" : "As it came", scale, note: "", warning: "",
     terms: image && [[image.plane, 1]], waiting: image ? "" : waitingFor(session, null),
   };
-  const restored = session.models.map((ref) => {
+  const restored = session.chosen().map((ref) => {
     const found = session.restored(ref);
     const chosen = session.study.auto?.model === ref ? "auto: " : "";
     return {
@@ -65,7 +65,7 @@ export function spreads(session, spreadOf) {
   const limit = session.differenceScale || FIRST_SCALE[session.study.about.unit];
   const scale = { low: 0, high: limit, colours: AMOUNT, bar: true, unit: session.study.about.unit };
   return session.store
-    .filter(({ ref, spread }) => session.models.includes(ref) && spread.length > 0)
+    .filter(({ ref, spread }) => session.chosen().includes(ref) && spread.length > 0)
     .map((model) => {
       const { plane, problem } = spreadOf(model);
       return {

@@ -30,6 +30,9 @@ CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 PATIENCE_S = 60
 POLL_MS = 20
+REFUSED = "Failed to load resource"
+"""What Chromium logs of every answer above 399, which the page tells in words."""
+
 LAPTOP = {"width": 1280, "height": 720}
 
 expect.set_options(timeout=PATIENCE_S * 1000)
@@ -103,7 +106,7 @@ def tab(chromium):
         context.set_default_timeout(PATIENCE_S * 1000)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda said: said.type == "error" and _note(found, said.text, expected))
+        page.on("console", lambda said: said.type == "error" and _note(found, said.text, (REFUSED, *expected)))
         page.on("pageerror", lambda error: _note(found, str(error), expected))
         page.on("request", lambda asked: asked.url.startswith((url, "blob:", "data:")) or found.append(asked.url))
         page.goto(url)
