@@ -99,6 +99,7 @@ export class Loader extends EventTarget {
 
   _next() {
     const { slices } = this.study;
+    if (slices.length === 0) return null;
     const { index, ...wanted } = this._wanted();
     const kept = new Set();
     let next = null;

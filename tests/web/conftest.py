@@ -102,13 +102,14 @@ def tab(chromium):
     contexts, found = [], []
 
     def open_tab(url, *, expected=(), size=LAPTOP, **more):
+        server = "/".join(url.split("/")[:3]) + "/"
         context = chromium.new_context(viewport=size, **more)
         context.set_default_timeout(PATIENCE_S * 1000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda said: said.type == "error" and _note(found, said.text, (REFUSED, *expected)))
         page.on("pageerror", lambda error: _note(found, str(error), expected))
-        page.on("request", lambda asked: asked.url.startswith((url, "blob:", "data:")) or found.append(asked.url))
+        page.on("request", lambda asked: asked.url.startswith((server, "blob:", "data:")) or found.append(asked.url))
         page.goto(url)
         return page
 
