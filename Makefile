@@ -38,7 +38,7 @@ SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test test-orthanc lint format bench behaviour growth peers networks models pictures docs image test-image audit lock clean
+.PHONY: help serve test test-web test-orthanc lint format bench behaviour growth peers networks models pictures docs image test-image audit lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -49,6 +49,9 @@ serve: $(SERVING)  ## serve the shipped models on http://$CLEARSLICE_HOST:$CLEAR
 
 test: $(DEVELOPMENT)  ## the whole suite; PYTEST='-k dicom' narrows it
 	.venv/bin/python -m pytest $(PYTEST)
+
+test-web: $(DEVELOPMENT)  ## the page at / in a real browser (Debian: chromium)
+	.venv/bin/python -m pytest -m web tests/web $(PYTEST)
 
 test-orthanc: $(DEVELOPMENT)  ## the PACS node beside a real Orthanc, in a network namespace of its own (as root; Debian: orthanc orthanc-dicomweb orthanc-python dcmtk dicom3tools)
 	unshare -n .venv/bin/python -m pytest -m orthanc tests/orthanc $(PYTEST)
@@ -69,6 +72,7 @@ bench: $(DEVELOPMENT)  ## measure the service beside its model, and training bes
 	.venv/bin/python -m bench.wire --write $(if $(wildcard build/peers/litserve),--litserve build/peers/litserve/bin/python)
 	.venv/bin/python -m bench.networks --write
 	.venv/bin/python -m bench.pacs --write
+	.venv/bin/python -m bench.page --write
 
 behaviour: $(DEVELOPMENT)  ## overload for a minute, and two hundred reloads under load; writes docs/benchmarks/behaviour.md (ten minutes)
 	.venv/bin/python -m bench.behaviour --write

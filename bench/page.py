@@ -32,7 +32,13 @@ MODELS = ("ct-l2", "ct-l1-ssim", "ct-huber")
 TIMEOUT_MS = 600_000
 POLL_MS = 20
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
 
 STOPWATCH = """
 document.getElementById("file").addEventListener("change", () => {
@@ -121,7 +127,9 @@ def series(page: Page, archive: Path, count: int) -> tuple[float, list[str]]:
     choose(page, MODELS[:1])
     page.set_input_files("#file", archive)
     began = page.evaluate("performance.now()")
-    until(page, f"document.querySelector('#slices input')?.max == {count} && !document.querySelector('#opened progress')")
+    until(
+        page, f"document.querySelector('#slices input')?.max == {count} && !document.querySelector('#opened progress')"
+    )
     read = (page.evaluate("performance.now()") - began) / 1000
     rows = []
     for number in (1, len(MODELS)):
@@ -156,8 +164,8 @@ def report(count: int) -> str:
 A slice of 512 x 512, from the choice of the file to its picture: **{came:.0f} ms**; to the one restored by {MODELS[0]}:
 **{restored:.0f} ms** (medians of {REPEATS}).
 
-A zip file of {count} such slices ({size:.0f} MB) is read whole after {read:.1f} s; its first picture is there long before. Then
-through all slices, one a frame, with everything restored:
+A zip file of {count} such slices ({size:.0f} MB) is read whole after {read:.1f} s; its first picture is there long
+before. Then through all slices, one a frame, with everything restored:
 
 | panes | slices/s | longest frame, ms | pictures that were not there |
 |---|---|---|---|

@@ -8,8 +8,9 @@
 A key comes as `Authorization: Bearer KEY`, or as `X-API-Key: KEY` where a proxy keeps Authorization for itself. So does
 a token of the identity provider (`service.tokens`), where there is one.
 
-Open to all are the two health calls, because probes carry no secrets, and what says nothing of this site: `/`, the
-files below `/web` that this page is made of, `/v2` and `/openapi.json`. Models and figures need a key, of any scope: they tell of a site's own models and of its clients.
+Open to all are the two health calls, because probes carry no secrets, and what says nothing of this site: `/` and the
+files below `/web` that this page is made of, `/v2` and `/openapi.json`. Models and figures need a key, of any scope:
+they tell of a site's own models and of its clients.
 
 There is no CORS: no page of another site may read an answer. Without keys a browser on this machine could still be
 lured into calling a loopback server: by a name that resolves to 127.0.0.1 (DNS rebinding), which the Host check ends,

@@ -71,7 +71,7 @@ def read_assets(folder: Path) -> MappingProxyType[str, Asset]:
     found = {}
     for path in sorted(folder.iterdir()):
         media_type = MEDIA_TYPES.get(path.suffix)
-        if media_type is not None:
+        if media_type is not None and path.is_file():
             data = path.read_bytes()
             etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
             policy = REPORT_POLICY if path.suffix == ".html" and path.name != INDEX else PAGE_POLICY

@@ -1,7 +1,7 @@
 """What a DICOM instance says of its image, and nothing that identifies a patient.
 
-SourceInstance ----------------------------------------------> UIDs, number, position, kernel; malformed ones are None
-      +---multi-frame: functional groups of the first frame--> windows; malformed ones are left out
+SourceInstance ---------------------------------> UIDs, number, place, kernel; malformed ones are None
+      +---multi-frame: functional groups----> windows; malformed ones are left out
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import re
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from imaging.ct_slice import normal_of, place_of, thickness_of
 from imaging.dicom_attributes import integer, text, values
 from imaging.enhanced_ct import is_multi_frame_ct
 from imaging.errors import UnsuitableImage
-from imaging.functional_groups import frame_groups
+from imaging.functional_groups import FrameGroups, frame_groups
 
 _UID = re.compile(r"[0-9][0-9.]{0,63}")
 _NUMBERS = range(-(2**31), 2**31)
@@ -43,7 +44,7 @@ def windows_of(source: Dataset) -> list[dict[str, Any]]:
     Args:
         source: from `read_dicom`, of an image that was decoded; of a multi-frame one, those of its first frame.
     """
-    described = _of_first_frame(source)
+    described = _of_frames(source)[0]
     centers, widths = values(described, "WindowCenter"), values(described, "WindowWidth")
     if len(centers) != len(widths):
         return []
@@ -62,20 +63,24 @@ def summary_of(source: Dataset) -> dict[str, Any]:
     """What the instance is; None for what is missing or malformed.
 
     Args:
-        source: from `read_dicom`, of an image that was decoded; of a multi-frame one, position, kernel and thickness
+        source: from `read_dicom`, of an image that was decoded; of a multi-frame one, orientation, kernel and thickness
             are those of its first frame.
 
     Returns:
-        UIDs, `instance_number`, `position` in mm along the normal of the slice, as `imaging.series` orders slices,
-        `derived`, `modality`, `kernel`, and `slice_thickness` in mm.
+        UIDs, `instance_number`, `positions` of all frames in mm along their normals, as `imaging.series` orders slices,
+        `orientation`: direction cosines along a row and along a column; `derived`, `modality`, `kernel`, and
+        `slice_thickness` in mm.
     """
-    described = _of_first_frame(source)
+    frames = _of_frames(source)
+    places = [_place(frame) for frame in frames]
+    described = frames[0]
     kernel = "/".join(value.strip() for value in values(described, "ConvolutionKernel") if isinstance(value, str))
     return {
         "sop_instance_uid": _uid(source, "SOPInstanceUID"),
         "series_instance_uid": _uid(source, "SeriesInstanceUID"),
         "instance_number": _instance_number(source),
-        "position": _position(described),
+        "positions": [None if place is None else _position(*place) for place in places],
+        "orientation": None if places[0] is None else [float(cosine) for cosine in places[0][1].ravel()],
         "derived": [str(value).strip().upper() for value in values(source, "ImageType")[:1]] == ["DERIVED"],
         "modality": text(source, "Modality"),
         "kernel": kernel or None,
@@ -83,14 +88,18 @@ def summary_of(source: Dataset) -> dict[str, Any]:
     }
 
 
-def _of_first_frame(source: Dataset) -> Dataset:
+def _of_frames(source: Dataset) -> list[Dataset]:
+    """What is said of each frame, as a single-frame instance says it."""
     if not is_multi_frame_ct(source):
-        return source
-    first = frame_groups(source, integer(source, "NumberOfFrames"))[0]
+        return [source]
+    return [_described(groups) for groups in frame_groups(source, integer(source, "NumberOfFrames"))]
+
+
+def _described(groups: FrameGroups) -> Dataset:
     described = Dataset()
     for keyword, needed in _OF_FRAMES.items():
         with contextlib.suppress(UnsuitableImage):  # a group with several items says nothing certain
-            group = first.group(keyword) or Dataset()
+            group = groups.group(keyword) or Dataset()
             described.update({group[name].tag: group[name] for name in needed if name in group})
     return described
 
@@ -108,14 +117,14 @@ def _instance_number(source: Dataset) -> int | None:
     return number if number in _NUMBERS else None
 
 
-def _position(described: Dataset) -> float | None:
+def _place(described: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     try:
-        place = place_of(described)
+        return place_of(described)
     except UnsuitableImage:
         return None
-    if place is None:
-        return None
-    origin, axes = place
+
+
+def _position(origin: NDArray[np.float64], axes: NDArray[np.float64]) -> float | None:
     with np.errstate(over="ignore", invalid="ignore"):
         return _finite(origin @ normal_of(axes))
 

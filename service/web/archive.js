@@ -4,7 +4,8 @@
  *     Blob --entriesOf--> [{name, size, blob()}] | null (it is no archive)      [{name, blob}] --tarOf--> Blob
  *
  * Zip: stored and deflated members, also zip64. Tar: ustar, with GNU and pax long names left as they are; .tar.gz too.
- * Nothing is unpacked before it is asked for, and no member may become larger than it says.
+ * Members are unpacked when they are asked for, each time, and may not become larger than they say; what is unpacked
+ * is checked against its CRC-32. A .tar.gz has to be unpacked whole, up to a gigabyte.
  */
 
 const EOCD = 0x06054b50;
@@ -19,6 +20,8 @@ const WHOLE_32 = 0xffffffff;
 const TAR_BLOCK = 512;
 const REGULAR = ["0", "\0", ""];
 const MOST_ENTRIES = 20_000;
+const MOST_UNPACKED = 2 ** 30;
+const CRC_POLYNOMIAL = 0xedb88320;
 
 /**
  * The files of an archive, or null.
@@ -30,7 +33,8 @@ export async function entriesOf(blob) {
   const start = new Uint8Array(await blob.slice(0, TAR_BLOCK).arrayBuffer());
   if (start[0] === 0x50 && start[1] === 0x4b) return zipEntries(blob);
   if (start[0] === 0x1f && start[1] === 0x8b) {
-    return tarEntries(await new Response(blob.stream().pipeThrough(new DecompressionStream("gzip"))).blob());
+    const tooLarge = () => new Error("The file is larger than 1 GB when it is unpacked; unpack it first, or zip the series.");
+    return tarEntries(await unpacked(blob, "gzip", MOST_UNPACKED, tooLarge));
   }
   return latin1(start.subarray(257, 262)) === "ustar" ? tarEntries(blob) : null;
 }
@@ -50,7 +54,7 @@ export function tarOf(files) {
 
 async function zipEntries(blob) {
   const { offset, size, count } = await directory(blob);
-  if (count > MOST_ENTRIES) throw new Error(`The zip file has ${count} files; at most ${MOST_ENTRIES} are shown.`);
+  if (count > MOST_ENTRIES) throw tooMany();
   const bytes = new Uint8Array(await blob.slice(offset, offset + size).arrayBuffer());
   const view = new DataView(bytes.buffer);
   const entries = [];
@@ -62,11 +66,12 @@ async function zipEntries(blob) {
     const extraEnd = nameEnd + view.getUint16(at + 30, true);
     const name = (flags & UTF8_FLAG ? utf8 : latin1)(bytes.subarray(at + 46, nameEnd));
     const wide = wideFields(view, nameEnd, extraEnd);
+    const crc = view.getUint32(at + 16, true);
     const whole = wide(view.getUint32(at + 24, true));
     const packed = wide(view.getUint32(at + 20, true));
     const header = wide(view.getUint32(at + 42, true));
     if (flags & ENCRYPTED_FLAG) throw new Error("The zip file is encrypted.");
-    if (!name.endsWith("/")) entries.push({ name, size: whole, blob: () => member(blob, { name, method, whole, packed, header }) });
+    if (!name.endsWith("/")) entries.push({ name, size: whole, blob: () => member(blob, { name, method, crc, whole, packed, header }) });
     at = extraEnd + view.getUint16(at + 32, true);
   }
   return entries;
@@ -103,33 +108,52 @@ function wideFields(view, from, to) {
   };
 }
 
-async function member(blob, { name, method, whole, packed, header }) {
+async function member(blob, { name, method, crc, whole, packed, header }) {
   const local = new DataView(await blob.slice(header, header + 30).arrayBuffer());
   const start = header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
   const data = blob.slice(start, start + packed);
-  if (method === STORED) return data;
-  if (method !== DEFLATED) throw new Error(`${name} is compressed in a way that is not read here; zip it again.`);
+  if (![STORED, DEFLATED].includes(method)) throw new Error(`${name} is compressed in a way that is not read here; zip it again.`);
+  const found = method === STORED ? data : await unpacked(data, "deflate-raw", whole, damaged);
+  if (crc32(new Uint8Array(await found.arrayBuffer())) !== crc) throw damaged();
+  return found;
+}
+
+async function unpacked(blob, format, most, tooLarge) {
   const chunks = [];
   let size = 0;
-  const reader = data.stream().pipeThrough(new DecompressionStream("deflate-raw")).getReader();
-  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+  const reader = blob.stream().pipeThrough(new DecompressionStream(format)).getReader();
+  for (let piece = await reader.read().catch(failed); !piece.done; piece = await reader.read().catch(failed)) {
     size += piece.value.length;
-    if (size > whole) {
+    if (size > most) {
       await reader.cancel();
-      throw damaged();
+      throw tooLarge();
     }
     chunks.push(piece.value);
   }
   return new Blob(chunks);
 }
 
+/** CRC-32 (ISO 3309), as zip files state it. */
+function crc32(bytes) {
+  let crc = -1;
+  for (const byte of bytes) crc = CRC_TABLE[(crc ^ byte) & 0xff] ^ (crc >>> 8);
+  return (crc ^ -1) >>> 0;
+}
+
+const CRC_TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
+  let value = byte;
+  for (let bit = 0; bit < 8; bit++) value = value & 1 ? CRC_POLYNOMIAL ^ (value >>> 1) : value >>> 1;
+  return value;
+});
+
 async function tarEntries(blob) {
   const entries = [];
-  for (let at = 0; at + TAR_BLOCK <= blob.size && entries.length < MOST_ENTRIES; ) {
+  for (let at = 0; at + TAR_BLOCK <= blob.size; ) {
+    if (entries.length > MOST_ENTRIES) throw tooMany();
     const header = new Uint8Array(await blob.slice(at, at + TAR_BLOCK).arrayBuffer());
     if (header.every((byte) => byte === 0)) break;
     const size = parseInt(latin1(header.subarray(124, 136)), 8);
-    if (!(size >= 0)) throw new Error("The tar file is damaged.");
+    if (!(size >= 0)) throw damaged();
     const start = at + TAR_BLOCK;
     const kind = String.fromCharCode(header[156]);
     const name = utf8(header.subarray(0, 100)).replace(/\0.*$/s, "");
@@ -156,4 +180,8 @@ function tarHeader(name, size) {
 
 const latin1 = (bytes) => String.fromCharCode(...bytes);
 const utf8 = (bytes) => new TextDecoder().decode(bytes);
-const damaged = () => new Error("The zip file is damaged or cut off.");
+const damaged = () => new Error("The archive is damaged or cut off.");
+const failed = () => {
+  throw damaged();
+};
+const tooMany = () => new Error(`The archive has more than ${MOST_ENTRIES} files; split it.`);

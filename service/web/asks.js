@@ -1,7 +1,7 @@
 /**
  * What the viewer asks of the service, as arrays and words.
  *
- *     file --look--> its pixels, what it is      file, model --restore--> restored pixels, warnings
+ *     file --look--> its pixels, what it is      file, model --restore--> restored pixels, warnings; --file--> a file
  *     pixels, model --spread--> how sure it is   pixels, reference --measure--> metrics under their contracts
  *
  * `image.rescale` is what the user said of a file that states no unit: [slope, intercept], HU = slope x value + intercept.
@@ -65,11 +65,23 @@ export async function spread(plane, unit, { ref, outputs }, signal) {
   const answer = await call("v1/reconstructions", { method: "POST", body, accept: "multipart/mixed", signal });
   const buffer = await answer.arrayBuffer();
   const parts = readParts(buffer, answer.headers.get("Content-Type"));
-  const [found] = [parts.map(({ headers, start }) => [headers.get("Clearslice-Output"), start])].map(Object.fromEntries);
-  const of = (name) => readPlanes(buffer, found[name])[0];
+  const of = (name) => readPlanes(buffer, parts.find(({ headers }) => headers.get("Clearslice-Output") === name).start)[0];
   if (outputs.includes("sigma")) return of("sigma");
   const [lower, upper] = [of("lower"), of("upper")];
   return { ...lower, data: upper.data.map((value, index) => (value - lower.data[index]) / 2) };
+}
+
+/**
+ * A file, restored, as a file.
+ * @param {{blob: Blob, rescale: [number, number] | null}} image
+ * @param {{model: string, strength: number, type: string}} how `type`: its media type.
+ * @returns {Promise<{blob: Blob, model: string, clipped: number}>} `clipped`: pixels that did not fit the format.
+ */
+export async function file(image, { model, strength, type }) {
+  const body = formOf(image, { model, strength: String(strength) });
+  const answer = await call("v1/reconstructions", { method: "POST", body, accept: type });
+  const { headers } = answer;
+  return { blob: await answer.blob(), model: headers.get("Clearslice-Model"), clipped: Number(headers.get("Clearslice-Clipped") ?? 0) };
 }
 
 /** Metrics of what is shown, against the reference: one entry for each contract. */

@@ -4,7 +4,7 @@
  *     [{value, text}] --<select>--> changed(value)
  */
 
-import { fill, h } from "./dom.js";
+import { h, refill } from "./dom.js";
 
 /**
  * @param {string} label
@@ -18,7 +18,7 @@ export function choice(label, changed, attributes = {}) {
   const element = h("label", { class: "choice" }, h("span", { class: "soft" }, label), select);
   const offer = (options) => {
     const before = select.value;
-    fill(select, options.map(({ value, text }) => h("option", { value }, text)));
+    refill(select, options, () => options.map(({ value, text }) => h("option", { value }, text)));
     if (options.some(({ value }) => value === before)) select.value = before;
   };
   return { element, value: () => select.value, offer };

@@ -1,6 +1,6 @@
 /** The list of models: which to run, what each is for, what auto would take and why, and what is in the image. */
 
-import { byId, fill, h } from "./dom.js";
+import { byId, h, refill } from "./dom.js";
 import { callJson } from "./api.js";
 
 const MOST = 6;
@@ -16,7 +16,7 @@ export function modelsOf({ models }) {
     const version = versions.find((each) => each.version === meant);
     if (!version || version.state === "refused") return [];
     const { unit, summary, state } = version;
-    return [{ name, ref: `${name}@${meant}`, unit, summary, state, labels: Object.keys(labels), spread: [], coverage: null }];
+    return [{ name, ref: `${name}@${meant}`, unit, summary, state, outputs: [], coverage: null }];
   });
 }
 
@@ -28,17 +28,17 @@ export async function readStore(session) {
   const found = store.find(({ name }) => name === wanted) ?? store[0];
   const kept = session.models.filter((ref) => store.some((model) => model.ref === ref));
   session.set({ store, defaultModel: found?.ref ?? "", models: kept.length || !found ? kept : [found.ref] });
-  await readSpread(session, store);
+  await readOutputs(session, store);
 }
 
 /** Which of the models say how sure they are: only their manifests tell. */
-async function readSpread(session, store) {
+async function readOutputs(session, store) {
   const full = await Promise.all(
     store.map(async (model) => {
       const [name, version] = model.ref.split("@");
       const { manifest } = await callJson(`v1/models/${name}/versions/${version}`);
       const outputs = manifest.signatures.with_uncertainty?.outputs ?? [];
-      return { ...model, spread: outputs.filter((output) => output !== "restored"), coverage: manifest.intervals?.coverage ?? null };
+      return { ...model, outputs: outputs.filter((output) => output !== "restored"), coverage: manifest.intervals?.coverage ?? null };
     }),
   );
   session.set({ store: full });
@@ -53,37 +53,41 @@ export function start(session) {
 }
 
 function show(session) {
-  const place = byId("model-list");
-  const focused = document.activeElement?.dataset?.ref;
-  const usable = session.usable();
-  const auto = session.study?.auto;
-  const full = session.models.length >= MOST;
-  const adopted = auto?.model && session.models.includes(auto.model);
-  fill(
-    place,
-    usable.length === 0 && h("p", { class: "soft" }, session.store.length ? "No model of this store takes this unit." : "Models appear here."),
-    auto?.model && !adopted && usable.some(({ ref }) => ref === auto.model) &&
-      h("button", { type: "button", id: "take-auto", onclick: () => session.set({ models: [auto.model] }) }, `Take what auto chooses: ${auto.model}`),
-    usable.map((model) => {
-      const checked = session.models.includes(model.ref);
-      const box = h("input", { type: "checkbox", checked, disabled: !checked && full, dataset: { ref: model.ref } });
-      box.addEventListener("change", () => toggle(session, model.ref, box.checked));
-      return h(
-        "label",
-        { title: `${model.ref}: ${model.summary}${model.state === "loaded" ? "" : " It is loaded first, which takes some seconds."}` },
-        box,
-        h("span", {}, model.name, model.ref === session.defaultModel && h("span", { class: "chip" }, "default"), model.ref === auto?.model && h("span", { class: "chip good" }, "auto")),
-      );
-    }),
-    full && h("p", { class: "soft" }, `${MOST} at once is the most.`),
-  );
-  if (focused) place.querySelector(`[data-ref="${CSS.escape(focused)}"]`)?.focus();
+  const chosen = session.chosen();
+  const auto = session.study?.auto?.model ?? null;
+  const models = session.usable().map((model) => ({
+    ...model,
+    checked: chosen.includes(model.ref),
+    marks: [model.ref === session.defaultModel && "default", model.ref === auto && "auto"].filter(Boolean),
+  }));
+  const offer = models.some(({ ref, checked }) => ref === auto && !checked) ? auto : null;
+  const seen = { models, offer, full: chosen.length >= MOST, empty: session.store.length === 0 };
+  refill(byId("model-list"), seen, () => list(seen, session));
   about(session);
+}
+
+function list({ models, offer, full, empty }, session) {
+  const nothing = empty ? "Models appear here." : "No model of this store takes this unit.";
+  return [
+    models.length === 0 && h("p", { class: "soft" }, nothing),
+    offer && h("button", { type: "button", id: "take-auto", onclick: () => session.set({ models: [offer] }) }, `Take what auto chooses: ${offer}`),
+    models.map((model) => row(model, full, session)),
+    full && h("p", { class: "soft" }, `${MOST} at once is the most.`),
+  ];
+}
+
+function row({ ref, name, summary, state, checked, marks }, full, session) {
+  const box = h("input", { type: "checkbox", checked, disabled: !checked && full, dataset: { ref } });
+  box.addEventListener("change", () => toggle(session, ref, box.checked));
+  const chips = marks.map((mark) => h("span", { class: `chip ${mark === "auto" ? "good" : ""}` }, mark));
+  const words = `${summary}${state === "loaded" ? "" : " It is loaded first, which takes some seconds."}`;
+  return h("label", { title: `${ref}: ${words}` }, box, h("span", {}, name, chips, checked && h("span", { class: "soft summary" }, summary)));
 }
 
 function toggle(session, ref, on) {
   const models = on ? [...session.models, ref] : session.models.filter((each) => each !== ref);
   session.set({ models: session.store.map((model) => model.ref).filter((each) => models.includes(each)) });
+  if (on) session.retry(); // what failed before may work now
 }
 
 /** What the service found in the image. */
@@ -101,11 +105,12 @@ function about(session) {
     instance?.derived && ["Note", "it is itself derived from other images"],
     ...noiseFacts(study.noise, unit),
   ].filter(Boolean);
-  fill(
-    byId("about-image"),
+  const { auto } = study;
+  const middle = study.slices.length > 1 ? " (in the middle of the series)" : "";
+  refill(byId("about-image"), [facts, auto, middle], () => [
     h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
-    study.auto && h("p", { class: "soft", id: "auto-reason" }, study.auto.model ? `auto takes ${study.auto.model}: ` : "auto: ", study.auto.reason),
-  );
+    auto && h("p", { class: "soft", id: "auto-reason" }, auto.model ? `auto takes ${auto.model}${middle}: ` : "auto: ", auto.reason),
+  ]);
 }
 
 function noiseFacts(noise, unit) {

@@ -32,6 +32,24 @@ export function fill(element, ...children) {
   return element;
 }
 
+/**
+ * Replaces all that is in an element, when what it shows has changed; the focus stays at its place in it.
+ * @param {HTMLElement} element
+ * @param {any} shown all that its content follows from, as JSON can say it.
+ * @param {() => any[]} build its content.
+ */
+export function refill(element, shown, build) {
+  const wanted = JSON.stringify(shown);
+  if (filled.get(element) === wanted) return;
+  filled.set(element, wanted);
+  const focusable = () => [...element.querySelectorAll("button, input, select, summary, [tabindex]")];
+  const at = element.contains(document.activeElement) ? focusable().indexOf(document.activeElement) : -1;
+  fill(element, build());
+  if (at >= 0) focusable()[at]?.focus();
+}
+
+const filled = new WeakMap();
+
 /** The element of the page with that id. */
 export const byId = (id) => document.getElementById(id);
 

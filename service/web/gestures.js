@@ -54,10 +54,11 @@ export function listen(session, viewer) {
     if (drag) begin(drag, session);
   });
   element.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "mouse" && event.buttons === 0) drag = fingers.delete(event.pointerId) ? null : drag;
     const captured = fingers.get(event.pointerId);
     const place = placeOf(event, viewer, captured?.pane);
     if (!place) return;
-    if (captured && fingers.size === 2) pinch(fingers, event.pointerId, place, session);
+    if (captured && fingers.size === 2) pinch(fingers, event.pointerId, place, session, viewer.image());
     else if (drag?.id === event.pointerId) {
       move(drag, place, session);
       drag.last = place;
@@ -65,10 +66,12 @@ export function listen(session, viewer) {
     if (captured) fingers.set(event.pointerId, place);
     else session.set({ cursor: inside(place.point, viewer.image()) });
   });
-  for (const kind of ["pointerup", "pointercancel"]) {
+  for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) {
     element.addEventListener(kind, (event) => {
       fingers.delete(event.pointerId);
-      if (drag?.id === event.pointerId) drag = null;
+      if (drag?.id !== event.pointerId) return;
+      finish(drag, session);
+      drag = null;
     });
   }
   element.addEventListener("pointerleave", (event) => {
@@ -122,8 +125,15 @@ function dragKind(event, place, session) {
 
 function begin(drag, session) {
   const { point } = drag.last;
+  session.set({ cursor: point });
   if (drag.kind === "region") session.set({ region: { from: point, to: point } });
   if (drag.kind === "line") session.set({ line: { from: point, to: point } });
+}
+
+/** A press that did not move marks nothing. */
+function finish({ kind }, session) {
+  const mark = session[kind];
+  if (["region", "line"].includes(kind) && mark && mark.from.x === mark.to.x && mark.from.y === mark.to.y) session.set({ [kind]: null });
 }
 
 function move(drag, place, session) {
@@ -139,14 +149,13 @@ function move(drag, place, session) {
   moves[drag.kind]();
 }
 
-function pinch(fingers, id, place, session) {
+function pinch(fingers, id, place, session, image) {
   const [other] = [...fingers].filter(([each]) => each !== id).map(([, each]) => each);
   const before = fingers.get(id);
   const apart = ({ at }) => Math.hypot(at.x - other.at.x, at.y - other.at.y);
   const middle = { x: (place.at.x + other.at.x) / 2, y: (place.at.y + other.at.y) / 2 };
   const next = zoomed(place.map, apart(place) / Math.max(1, apart(before)), middle);
   const pane = { width: place.width, height: place.pane.canvas.clientHeight };
-  const image = { rows: 1, columns: 1, spacing: null }; // with a zoom of its own, the mapping needs no size
   session.set({ viewport: moved(mapping(next, image, pane), (place.at.x - before.at.x) / 2, (place.at.y - before.at.y) / 2) });
 }
 
@@ -166,7 +175,7 @@ function pressed(event, session, viewer) {
   const tool = { w: "window", p: "pan", z: "zoom", r: "region", l: "line" }[event.key.toLowerCase()];
   const mode = { v: "side", s: "swipe", d: "difference" }[event.key.toLowerCase()];
   if (event.ctrlKey || event.metaKey) return false;
-  if (tool) return done(session.set({ tool }));
+  if (tool) return done(session.set({ tool, region: closed(session.region), line: closed(session.line) }));
   if (mode) return done(session.set({ mode }));
   if (/^[1-4]$/.test(event.key) && unit === "HU") return done(session.set({ window: PRESETS[Number(event.key) - 1] }));
   const keys = {
@@ -196,8 +205,12 @@ function pressed(event, session, viewer) {
 
 const done = () => true;
 
+/** A region or line that arrows go on changing no more. */
+const closed = (mark) => (mark?.open ? { from: mark.from, to: mark.to } : mark);
+
 function zoomBy(session, viewer, factor) {
-  const pane = viewer.panes[0];
+  const [pane] = viewer.panes;
+  if (!pane) return;
   const map = pane.map(viewer.image(), session.viewport);
   const at = session.cursor ? map.toScreen(session.cursor) : { x: pane.canvas.clientWidth / 2, y: pane.canvas.clientHeight / 2 };
   session.set({ viewport: zoomed(map, factor, at) });
@@ -206,6 +219,7 @@ function zoomBy(session, viewer, factor) {
 function arrow(event, session, viewer, dx, dy) {
   const image = viewer.image();
   if (event.altKey) {
+    if (viewer.panes.length === 0) return;
     session.set({ viewport: moved(viewer.panes[0].map(image, session.viewport), -dx * KEY_PAN, -dy * KEY_PAN) });
     return;
   }

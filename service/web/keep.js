@@ -4,8 +4,11 @@
  *     model, strength --POST v1/reconstructions--> file      series --POST v1/jobs--> job, shown on its page
  */
 
-import { call, key, save, upload, urlOf } from "./api.js";
+import { key, save, upload, urlOf } from "./api.js";
+import { file } from "./asks.js";
+import { choice } from "./choice.js";
 import { button, fill, h, say } from "./dom.js";
+import { uuid } from "./once.js";
 
 const FORMATS = {
   dicom: { name: "DICOM", type: "application/dicom", suffix: "dcm" },
@@ -14,9 +17,11 @@ const FORMATS = {
   npy: { name: "NPY, float32", type: "application/x-npy", suffix: "npy" },
 };
 
-/** Formats that a file of one format can become, its own first; PNG holds one image. */
+const NATIVE = "native";
+
+/** What a file can be kept as: as it came, or converted; PNG holds one image. */
 export const formatsFor = ({ format, frames }) =>
-  [format, ...["png", "tiff", "npy"].filter((other) => other !== format && (other !== "png" || frames === 1))];
+  [NATIVE, ...["png", "tiff", "npy"].filter((other) => other !== format && (other !== "png" || frames === 1))];
 
 /**
  * The same request as a line for a shell.
@@ -24,7 +29,7 @@ export const formatsFor = ({ format, frames }) =>
  *     output: string, withKey: boolean}} request `type`: of the Accept header, null for the file's own.
  */
 export function curlLine({ url, file, model, strength, rescale, type, output, withKey }) {
-  const parts = ["curl -f", ...(withKey ? ['-H "Authorization: Bearer $CLEARSLICE_KEY"'] : []), ...(type ? [`-H 'Accept: ${type}'`] : [])];
+  const parts = ["curl --fail-with-body", ...(withKey ? ['-H "Authorization: Bearer $CLEARSLICE_KEY"'] : []), ...(type ? [`-H 'Accept: ${type}'`] : [])];
   const fields = [`image=@${curlName(file)}`, `model=${model}`];
   if (strength < 1) fields.push(`strength=${strength}`);
   if (rescale) fields.push(`rescale_slope=${rescale[0]}`, `rescale_intercept=${rescale[1]}`);
@@ -40,61 +45,57 @@ export const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word
 /** @param {import("./session.js").Session} session */
 export function start(session) {
   const place = h("section", { class: "card", id: "keep-card", "aria-label": "Keep", hidden: true });
-  const model = h("select", { "aria-label": "Model to keep" });
-  const format = h("select", { "aria-label": "Format" });
+  const [model, format] = ["Model to keep", "Format"].map((label) => choice(label, show));
   const line = h("pre", { class: "curl", tabindex: "0", "aria-label": "The same with curl" });
-  const job = button("The whole series…", () => startJob(session, model.value), { id: "start-job", title: "Restores all slices in the background; the result is a zip file of DICOM" });
+  const job = button("The whole series…", () => startJob(session, model.value()), { id: "start-job", title: "Restores all slices in the background; the result is a zip file of DICOM" });
+  const copy = button("Copy the line", () => copied(line), { id: "copy-curl" });
   fill(
     place,
     h("h2", {}, "Keep"),
-    h("p", { class: "row" }, model, format, button("Download", () => download(session, model.value, format.value), { class: "primary", id: "download" }), job),
+    h("div", { class: "row" }, model.element, format.element, button("Download", () => download(session, model.value(), format.value()), { class: "primary", id: "download" }), job),
     line,
-    h("p", {}, button("Copy the line", async () => {
-      await navigator.clipboard.writeText(line.textContent);
-      say("Copied.");
-    }, { id: "copy-curl" })),
+    h("p", {}, copy),
   );
-  const show = () => {
+  function show() {
     const about = session.image()?.about;
     place.hidden = !about || session.chosen().length === 0;
     if (place.hidden) return;
-    choices(model, session.chosen().map((ref) => [ref, session.restored(ref)?.model ?? ref]));
-    choices(format, formatsFor(about).map((name, index) => [name, index === 0 ? `As it came: ${FORMATS[name].name}` : FORMATS[name].name]));
+    model.offer(session.chosen().map((ref) => ({ value: ref, text: session.restored(ref)?.model ?? ref })));
+    format.offer(formatsFor(about).map((name) => ({ value: name, text: name === NATIVE ? `As it came: ${about.format.toUpperCase()}` : FORMATS[name].name })));
     job.hidden = about.format !== "dicom" || session.study.slices.length === 1;
-    const request = requestOf(session, model.value, format.value);
-    line.textContent = curlLine({ ...request, file: request.name, url: urlOf("v1/reconstructions").href, withKey: key() !== "" });
-  };
-  session.addEventListener("change", ({ names }) => names.has("cursor") || show());
-  for (const select of [model, format]) select.addEventListener("change", show);
+    const { name, output, type, ...request } = requestOf(session, model.value(), format.value());
+    const accept = format.value() === NATIVE ? null : type;
+    line.textContent = curlLine({ ...request, file: name, output, type: accept, url: urlOf("v1/reconstructions").href, withKey: key() !== "" });
+  }
+  session.addEventListener("change", ({ names }) => {
+    if (names.size > 1 || !["cursor", "viewport", "window"].some((name) => names.has(name))) show();
+  });
   return place;
 }
 
 function requestOf(session, model, format) {
   const { source } = session.slice();
   const name = source.name.split("/").at(-1);
-  const native = session.image().about.format === format;
-  const stem = name.replace(/\.[^.]*$/, "");
-  return {
-    name, model, strength: session.strength, rescale: session.study.rescale, type: native ? null : FORMATS[format].type,
-    output: `${stem}-${model.split("@")[0]}.${FORMATS[format].suffix}`,
-  };
+  const { type, suffix } = FORMATS[format === NATIVE ? session.image().about.format : format];
+  const output = `${name.replace(/\.[^.]*$/, "")}-${model.split("@")[0]}.${suffix}`;
+  return { name, output, type, model, strength: session.strength, rescale: session.study.rescale };
 }
 
 async function download(session, model, format) {
-  const { source } = session.slice();
-  const request = requestOf(session, model, format);
-  const body = new FormData();
-  body.set("image", await source.blob(), request.name);
-  body.set("model", model);
-  body.set("strength", String(request.strength));
-  if (request.rescale) {
-    body.set("rescale_slope", String(request.rescale[0]));
-    body.set("rescale_intercept", String(request.rescale[1]));
+  const { output, type, strength, rescale } = requestOf(session, model, format);
+  const made = await file({ blob: await session.slice().source.blob(), rescale }, { model, strength, type });
+  save(made.blob, output);
+  say(`${output} by ${made.model}${made.clipped ? `; ${made.clipped} pixels did not fit the format` : ""}`);
+}
+
+async function copied(line) {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(line.textContent);
+    say("Copied.");
+    return;
   }
-  const answer = await call("v1/reconstructions", { method: "POST", body, accept: FORMATS[format].type });
-  save(await answer.blob(), request.output);
-  const clipped = answer.headers.get("Clearslice-Clipped");
-  say(`${request.output} by ${answer.headers.get("Clearslice-Model")}${clipped ? `; ${clipped} pixels did not fit the format` : ""}`);
+  getSelection().selectAllChildren(line); // the clipboard is for secure origins only
+  say("The line is selected: copy it with Ctrl+C.");
 }
 
 async function startJob(session, model) {
@@ -106,18 +107,9 @@ async function startJob(session, model) {
   form.set("strength", String(session.strength));
   const close = say("The series is sent; the page Jobs shows how far it is.");
   try {
-    await upload("v1/jobs", form, { headers: { "Idempotency-Key": crypto.randomUUID() } });
+    await upload("v1/jobs", form, { headers: { "Idempotency-Key": uuid() } });
     location.hash = "#jobs";
   } finally {
     close();
   }
-}
-
-function choices(select, options) {
-  const wanted = JSON.stringify(options);
-  if (select.dataset.shown === wanted) return;
-  const before = select.value;
-  select.dataset.shown = wanted;
-  fill(select, options.map(([value, text]) => h("option", { value }, text)));
-  if (options.some(([value]) => value === before)) select.value = before;
 }

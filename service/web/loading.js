@@ -2,37 +2,49 @@
  * Pixels in memory, fetched in the order in which they are likely to be looked at.
  *
  *     plan (nearest first, as far as memory goes) --a few at once--> Loader --"loaded"--> the viewer draws again
+ *         the file itself is refused: its source is left out      anything else: kept as a problem until `retry`
  *
- * What is planned stays in memory, and what is not, goes. A request that failed is not repeated until it is asked for.
+ * What is planned stays in memory, and what is not, goes. Of files beyond it only what they are is kept.
  */
 
-import { look, restore } from "./asks.js";
+import { look, restore, spread } from "./asks.js";
 import { bytesOf, compact } from "./planes.js";
 
 const AT_ONCE = 4;
 const RESTORE_AHEAD = 6;
 const MEGABYTE = 2 ** 20;
 
-/** Bytes for pixels: half a gigabyte where the browser says that the machine has little memory. */
-const BUDGET = (navigator.deviceMemory ?? 8) < 8 ? 512 * MEGABYTE : 1536 * MEGABYTE;
+/** Bytes for pixels; browsers tell how much memory there is on secure origins only. */
+const BUDGET = (navigator.deviceMemory ?? 4) < 8 ? 768 * MEGABYTE : 1536 * MEGABYTE;
+
+/** Statuses by which the service says that a file is at fault, and not the moment. */
+const OF_THE_FILE = [400, 413, 415, 422];
+
+/** Statuses after which nothing else will be answered either; `null` is no answer at all. */
+const OF_THE_SERVICE = [null, 401, 403, 429, 503];
+const OF_THE_MOMENT = [429, 503];
+const RESUME_MS = 5000;
+
+/**
+ * @typedef {{kind: "image"} | {kind: "restored", ref: string} | {kind: "spread", ref: string, outputs: string[]}} What
+ */
+
+/** @type {What} */
+export const IMAGE = Object.freeze({ kind: "image" });
 
 /**
  * What to have, the most urgent first.
  * @param {number} count of slices.
  * @param {number} index of the slice that is shown.
- * @param {{models: string[], everything: boolean}} wanted `everything`: restore also what is far away.
- * @returns {Generator<{index: number, model: string | null}>} `model` null: the image itself.
+ * @param {{restored: What[], spreads: What[], everything: boolean}} wanted `everything`: restore also what is far away.
+ * @returns {Generator<{index: number, what: What}>}
  */
-export function* plan(count, index, { models, everything }) {
+export function* plan(count, index, { restored, spreads, everything }) {
   const near = [...outward(count, index)];
-  yield { index, model: null };
-  for (const model of models) yield { index, model };
-  for (const other of near.slice(1, 1 + RESTORE_AHEAD)) {
-    yield { index: other, model: null };
-    for (const model of models) yield { index: other, model };
-  }
-  for (const other of near.slice(1)) yield { index: other, model: null };
-  if (everything) for (const other of near) for (const model of models) yield { index: other, model };
+  for (const what of [IMAGE, ...restored, ...spreads]) yield { index, what };
+  for (const other of near.slice(1, 1 + RESTORE_AHEAD)) for (const what of [IMAGE, ...restored]) yield { index: other, what };
+  for (const other of near.slice(1 + RESTORE_AHEAD)) yield { index: other, what: IMAGE };
+  if (everything) for (const other of near) for (const what of restored) yield { index: other, what };
 }
 
 function* outward(count, index) {
@@ -47,11 +59,14 @@ function* outward(count, index) {
 export class Loader extends EventTarget {
   /**
    * @param {import("./study.js").Study} study
-   * @param {() => {index: number, models: string[], everything: boolean}} wanted asked before each request.
+   * @param {() => {index: number, restored: What[], spreads: What[], everything: boolean} | null} wanted asked before each
+   *     request; null for nothing now.
    */
   constructor(study, wanted) {
     super();
     this.study = study;
+    /** Why nothing is asked at present, or null. */
+    this.paused = null;
     this._wanted = wanted;
     this._found = new Map();
     this._problems = new Map();
@@ -60,38 +75,40 @@ export class Loader extends EventTarget {
     this._bytes = 0;
   }
 
-  /** What there is of a slice: the image (`model` null) or what a model made of it; null while it is not there. */
-  get(slice, model) {
-    const found = slice && this._found.get(keyOf(slice.source, model));
+  /** What there is of a slice, with its `plane`; null while it is not there. */
+  get(slice, what) {
+    const found = slice && this._found.get(keyOf(slice, what));
     return found ? { ...found, plane: found.planes[slice.frame] } : null;
   }
 
   /** Why it cannot be had, or null. */
-  problem(slice, model) {
-    return (slice && this._problems.get(keyOf(slice.source, model))) ?? null;
+  problem(slice, what) {
+    return (slice && (this._problems.get(keyOf(slice, what)) ?? slice.source.failed)) || null;
   }
 
-  /** How many slices are restored by all of some models. */
-  restored(models) {
-    return this.study.slices.filter((slice) => models.every((model) => this._found.has(keyOf(slice.source, model)))).length;
+  /** How many slices are restored by all of these. */
+  restored(all) {
+    return this.study.slices.filter((slice) => all.every((what) => this._found.has(keyOf(slice, what)))).length;
   }
 
-  /** Forgets what failed, so that it is tried again. */
+  /** Asks again for what could not be had. */
   retry() {
+    this.paused = null;
     this._problems.clear();
+    this.dispatchEvent(new Event("loaded"));
     this.wake();
   }
 
   /** Fetches what is wanted now. */
   wake() {
-    while (this._busy.size < AT_ONCE && !this._abort.signal.aborted) {
+    while (this._busy.size < AT_ONCE && !this.paused && !this._abort.signal.aborted) {
       const next = this._next();
       if (!next) return;
       this._fetch(next);
     }
   }
 
-  /** Ends all requests. */
+  /** Ends all requests, and forgets all pixels. */
   close() {
     this._abort.abort();
     this._found.clear();
@@ -99,23 +116,31 @@ export class Loader extends EventTarget {
 
   _next() {
     const { slices } = this.study;
-    if (slices.length === 0) return null;
-    const { index, ...wanted } = this._wanted();
+    const wanted = this._wanted();
+    if (!wanted || slices.length === 0) return null;
     const kept = new Set();
     let next = null;
     let bytes = 0;
-    for (const { index: at, model } of plan(slices.length, index, wanted)) {
-      const { source } = slices[at];
-      const key = keyOf(source, model);
+    for (const { index, what } of plan(slices.length, wanted.index, wanted)) {
+      const slice = slices[index];
+      const key = keyOf(slice, what);
       if (kept.has(key)) continue;
       const there = this._found.get(key);
-      bytes += there ? there.bytes : this._typical();
-      if (bytes > BUDGET && kept.size > 0) break;
-      kept.add(key);
-      if (!there && !this._busy.has(key) && !this._problems.has(key)) next ??= { source, model, key };
+      const size = there ? there.bytes : this._typical();
+      const keep = kept.size === 0 || bytes + size <= BUDGET;
+      if (keep) {
+        bytes += size;
+        kept.add(key);
+      }
+      const useful = keep ? !there : what === IMAGE && !slice.source.about;
+      if (useful && this._possible(slice, what) && !this._busy.has(key) && !this._problems.has(key)) next ??= { slice, what, key, keep };
     }
     this._forget(kept);
     return next;
+  }
+
+  _possible(slice, what) {
+    return what.kind !== "spread" || this._found.has(keyOf(slice, IMAGE));
   }
 
   _typical() {
@@ -132,34 +157,59 @@ export class Loader extends EventTarget {
     }
   }
 
-  async _fetch({ source, model, key }) {
+  async _fetch({ slice, what, key, keep }) {
     this._busy.add(key);
-    const { signal } = this._abort;
     try {
-      const image = { blob: await source.blob(), rescale: this.study.rescale };
-      const found = model === null ? await look(image, { noise: false, signal }) : await restore(image, model, signal);
-      if (signal.aborted) return;
-      found.planes = found.planes.map(compact);
-      found.bytes = found.planes.reduce((sum, plane) => sum + bytesOf(plane), 0);
-      this._found.set(key, found);
-      this._bytes += found.bytes;
-      if (model === null) this.study.seen(source, found.about);
+      const found = await this._ask(slice, what);
+      if (this._abort.signal.aborted) return;
+      if (keep) this._keep(key, found);
+      if (what === IMAGE) this.study.seen(slice.source, found.about);
     } catch (error) {
-      if (signal.aborted) return;
-      this._problems.set(key, error);
-      if (model === null) this.study.failed(source, error.message);
+      if (this._abort.signal.aborted) return;
+      this._missed(slice, what, key, error);
     } finally {
       this._busy.delete(key);
     }
     this.dispatchEvent(new Event("loaded"));
     this.wake();
   }
+
+  async _ask(slice, what) {
+    const { signal } = this._abort;
+    if (what.kind === "spread") {
+      const planes = [];
+      planes[slice.frame] = await spread(this.get(slice, IMAGE).plane, this.study.about.unit, what, signal);
+      return { planes };
+    }
+    const image = { blob: await slice.source.blob(), rescale: this.study.rescale };
+    return what === IMAGE ? look(image, { noise: false, signal }) : restore(image, what.ref, signal);
+  }
+
+  _keep(key, found) {
+    found.planes = found.planes.map(compact);
+    found.bytes = found.planes.reduce((sum, plane) => sum + bytesOf(plane), 0);
+    this._found.set(key, found);
+    this._bytes += found.bytes;
+  }
+
+  _missed(slice, what, key, error) {
+    const status = error.status ?? (error.name === "Unreachable" ? null : OF_THE_FILE[0]);
+    if (what === IMAGE && OF_THE_FILE.includes(status)) {
+      this.study.failed(slice.source, error);
+      return;
+    }
+    this._problems.set(key, error);
+    if (!OF_THE_SERVICE.includes(status)) return;
+    this.paused = error;
+    if (OF_THE_MOMENT.includes(status)) setTimeout(() => this._abort.signal.aborted || this.retry(), RESUME_MS);
+  }
 }
 
 const ids = new WeakMap();
 let lastId = 0;
 
-function keyOf(source, model) {
+/** Files are restored whole, and how sure a model is of a slice is asked for that slice. */
+function keyOf({ source, frame }, { kind, ref = "" }) {
   if (!ids.has(source)) ids.set(source, ++lastId);
-  return `${ids.get(source)} ${model ?? ""}`;
+  return [ids.get(source), kind, ref, ...(kind === "spread" ? [frame] : [])].join(" ");
 }

@@ -13,11 +13,13 @@ import * as keep from "./keep.js";
 import * as measuring from "./measuring.js";
 import * as metrics from "./metrics.js";
 import * as models from "./models.js";
+import * as opened from "./opened.js";
 import * as opening from "./opening.js";
 import * as pacs from "./pacs.js";
 import { valueText } from "./pane.js";
 import { Session } from "./session.js";
 import * as toolbar from "./toolbar.js";
+import * as unit from "./unit.js";
 import { Viewer } from "./viewer.js";
 
 const READINESS_MS = 5000;
@@ -30,7 +32,7 @@ function startImages() {
   listen(session, viewer);
   toolbar.start(session, viewer, { toolbar: byId("toolbar"), slices: byId("slices") });
   choosing.start(session);
-  opening.start(session);
+  for (const part of [opening, opened, unit]) part.start(session);
   fill(byId("below"), metrics.start(session), measuring.start(session, viewer), keep.start(session));
   const strength = byId("strength");
   strength.addEventListener("input", () => session.set({ strength: strength.valueAsNumber }));
@@ -58,8 +60,8 @@ let open = "";
 
 /** Opens the view that the address names; what the one before did for its readers ends. */
 function route() {
-  const name = ["images", ...others.keys()].find((each) => location.hash === `#${each}`) ?? "images";
-  if (name === open) return;
+  const name = location.hash ? location.hash.slice(1) : "images";
+  if (name === open || !(name === "images" || others.has(name))) return;
   others.get(open)?.view.hidden();
   open = name;
   for (const view of document.querySelectorAll("main > section")) view.hidden = view.id !== name;
@@ -86,35 +88,47 @@ async function readiness() {
   chip.className = `chip ${state}`;
   chip.textContent = words;
   if (came && session.store.length === 0) readStore();
-  if (came) session.loader?.retry();
+  if (came) session.retry();
 }
 
 function startKeys() {
   const dialog = byId("key-dialog");
+  let declined = false; // then requests that go on without a key ask no more
   const ask = () => {
+    if (dialog.open) return;
     byId("key").value = key();
-    if (!dialog.open) dialog.showModal();
+    dialog.showModal();
   };
   byId("key-button").addEventListener("click", ask);
-  keys.addEventListener("wanted", ask);
+  keys.addEventListener("wanted", () => declined || ask());
   dialog.addEventListener("close", () => {
+    declined = dialog.returnValue === "cancel" || dialog.returnValue === "";
     if (dialog.returnValue === "keep") setKey(byId("key").value.trim());
     if (dialog.returnValue === "forget") setKey("");
     byId("key").value = "";
   });
   keys.addEventListener("changed", () => {
     readStore();
-    session.loader?.retry();
+    session.retry();
   });
 }
 
 function startTheme() {
-  const root = document.documentElement;
-  root.dataset.theme = localStorage.getItem(THEME) ?? "dark";
+  const { dataset } = document.documentElement;
+  dataset.theme = kept(() => localStorage.getItem(THEME)) ?? "dark";
   byId("theme-button").addEventListener("click", () => {
-    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
-    localStorage.setItem(THEME, root.dataset.theme);
+    dataset.theme = dataset.theme === "dark" ? "light" : "dark";
+    kept(() => localStorage.setItem(THEME, dataset.theme));
   });
+}
+
+/** What a browser that keeps nothing refuses is done without. */
+function kept(work) {
+  try {
+    return work();
+  } catch {
+    return null;
+  }
 }
 
 function startHelp() {
@@ -143,7 +157,12 @@ startHelp();
 startKeys();
 startImages();
 addEventListener("hashchange", route);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("view").focus();
+});
 route();
+if (!open) location.hash = "#images";
 readiness();
 setInterval(() => document.hidden || readiness(), READINESS_MS);
 tellVersion();

@@ -5,7 +5,7 @@
  */
 
 import { measure } from "./asks.js";
-import { fill, h, svg } from "./dom.js";
+import { h, refill, svg } from "./dom.js";
 import { combine } from "./planes.js";
 import { sortableTable } from "./table.js";
 import { images } from "./views.js";
@@ -22,86 +22,99 @@ const METRICS = {
 /** @param {import("./session.js").Session} session */
 export function start(session) {
   const place = h("section", { class: "card", id: "metrics-card", "aria-label": "Metrics", hidden: true });
+  const sorted = new Map();
   let timer = 0;
-  let abort = null;
+  let abort = new AbortController();
   session.addEventListener("change", ({ names }) => {
-    if (!["loaded", "models", "strength", "index", "reference", "study"].some((name) => names.has(name))) return;
-    place.hidden = !session.reference;
+    if (!["loaded", "models", "strength", "index", "reference", "study", "about"].some((name) => names.has(name))) return;
     clearTimeout(timer);
-    abort?.abort();
-    if (!session.reference) return;
+    abort.abort();
     abort = new AbortController();
+    place.hidden = !session.reference;
+    if (!session.reference) return;
     const { signal } = abort;
-    timer = setTimeout(() => refresh(session, place, signal), REST_MS);
+    const wanted = measurable(session);
+    if (wanted.rows.every(({ view }) => knownOf(view, wanted.truth))) show(place, session, wanted, sorted);
+    else timer = setTimeout(() => refresh(place, session, wanted, { signal, sorted }), REST_MS);
   });
   return place;
 }
 
-/** Answers by what they are of, so that a slice that is looked at again is not measured again. */
-const known = new WeakMap();
+/** Which images are there to be measured, and what of; or why there is nothing to measure yet. */
+function measurable(session) {
+  if (!session.study?.about || !session.slice()) return { truth: null, waiting: "reading…", rows: [] };
+  const { plane, waiting } = session.truth();
+  const rows = plane ? images(session).filter(({ id, terms }) => id !== "reference" && terms) : [];
+  return { truth: plane, waiting, rows: rows.map((view) => ({ view })) };
+}
 
-async function refresh(session, place, signal) {
-  const truth = session.truth();
-  const wanted = session.study?.about ? images(session).filter(({ id, terms }) => id !== "reference" && terms) : [];
-  if (!truth || wanted.length === 0) return;
+async function refresh(place, session, wanted, { signal, sorted }) {
   const { unit } = session.study.about;
   try {
-    const rows = [];
-    for (const view of wanted) rows.push({ id: view.id, title: view.title, entries: await measured(view, truth, unit, signal) });
-    if (!signal.aborted) show(place, rows, unit, session);
+    for (const { view } of wanted.rows) {
+      if (knownOf(view, wanted.truth)) continue;
+      const [plane] = view.terms.at(-1);
+      const entries = await measure({ ...plane, data: combine(view.terms) }, wanted.truth, unit, signal);
+      remember(view, wanted.truth, entries);
+    }
+    if (!signal.aborted) show(place, session, wanted, sorted);
   } catch (error) {
-    if (!signal.aborted) fill(place, h("h2", {}, "Metrics"), h("p", { class: "note bad", role: "alert" }, error.message));
+    if (!signal.aborted) refill(place, error.message, () => [h("h2", {}, "Metrics"), h("p", { class: "note bad", role: "alert" }, error.message)]);
   }
 }
 
-async function measured({ terms, id }, truth, unit, signal) {
-  const key = `${id} ${terms.map(([, weight]) => weight).join(" ")}`;
-  const [plane] = terms.at(-1);
-  const found = known.get(plane) ?? new Map();
-  known.set(plane, found);
-  if (found.get(key)?.truth !== truth) {
-    found.set(key, { truth, entries: await measure({ ...plane, data: combine(terms) }, truth, unit, signal) });
-  }
-  return found.get(key).entries;
+/** Answers by the planes that they are of, so that what is looked at again is not measured again. */
+const answers = new WeakMap();
+const keyOf = ({ id, terms }) => `${id} ${terms.map(([, weight]) => weight).join(" ")}`;
+
+function knownOf(view, truth) {
+  return answers.get(truth)?.get(view.terms.at(-1)[0])?.get(keyOf(view));
 }
 
-function show(place, rows, unit, session) {
-  const contracts = rows[0].entries.map(({ contract }) => contract);
-  const tables = contracts.map((contract, index) => {
-    const flat = rows.map(({ id, title, entries }) => ({ id, title, ...entries[index].image }));
-    return h(
-      "div",
-      { class: "contract" },
-      h("h3", {}, contractTitle(contract, unit)),
-      sortableTable({
-        label: `Metrics: ${contract.name}`,
-        sorted: { column: 1, descending: true },
-        columns: [
-          { title: "Image", value: (row) => row.title, head: true },
-          ...Object.entries(METRICS).map(([name, metric]) => metricColumn(name, metric, flat, unit)),
-        ],
-        rows: flat,
-      }),
-    );
-  });
+function remember(view, truth, entries) {
+  const [plane] = view.terms.at(-1);
+  if (!answers.has(truth)) answers.set(truth, new WeakMap());
+  const ofTruth = answers.get(truth);
+  if (!ofTruth.has(plane)) ofTruth.set(plane, new Map());
+  ofTruth.get(plane).set(keyOf(view), entries);
+}
+
+function show(place, session, { truth, waiting, rows }, sorted) {
+  const found = rows.map(({ view }) => ({ title: view.title, entries: knownOf(view, truth) }));
   const which = session.study.slices.length > 1 ? `Slice ${session.index + 1} of ${session.study.slices.length}` : "This image";
-  fill(place, h("h2", {}, "Metrics"), h("p", { class: "soft" }, `${which} against the reference. One image says little about a model: its scores over patients are on the page Models.`), tables);
+  refill(place, [which, waiting, found], () => [
+    h("h2", {}, "Metrics"),
+    h("p", { class: "soft" }, `${which} against the reference. One image says little about a model: its scores over patients are on the page Models.`),
+    found.length ? tables(found, session.study.about.unit, sorted) : h("p", {}, waiting),
+  ]);
+}
+
+function tables(found, unit, sorted) {
+  return found[0].entries.map(({ contract }, index) => {
+    const rows = found.map(({ title, entries }) => ({ title, ...entries[index].image }));
+    if (!sorted.has(contract.name)) sorted.set(contract.name, { column: 1, descending: true });
+    const columns = [{ title: "Image", value: (row) => row.title, head: true }, ...Object.keys(METRICS).map((name) => metricColumn(name, rows, unit))];
+    const label = `Metrics: ${contract.name}`;
+    return h("div", { class: "contract" }, h("h3", {}, contractTitle(contract, unit)), sortableTable({ label, columns, rows, sorted: sorted.get(contract.name) }));
+  });
 }
 
 function contractTitle({ name, low, high, ssim_taps: taps }, unit) {
-  const words = name.replaceAll("_", " ").replaceAll("-", " ");
-  return `${words}: ${low} to ${high}${unit === "HU" ? " HU" : ""}${taps ? `, SSIM window ${taps} × ${taps}` : ""}`;
+  return `${name}: ${low} to ${high}${unit === "HU" ? " HU" : ""}, SSIM window ${taps} × ${taps}`;
 }
 
-function metricColumn(name, { title, digits, better }, rows, unit) {
-  const values = rows.map((row) => row[name]).filter(Number.isFinite).map((value) => (name === "bias" ? Math.abs(value) : value));
-  const most = Math.max(...values, Number.EPSILON);
-  const withUnit = ["rmse", "bias"].includes(name) && unit === "HU" ? `${title}, HU` : title;
-  const places = unit === "HU" || ["psnr", "ssim"].includes(name) ? digits : 4;
+function metricColumn(name, rows, unit) {
+  const { title, digits, better } = METRICS[name];
+  const most = Math.max(...rows.map((row) => Math.abs(row[name] ?? 0)), Number.EPSILON);
+  const physical = name === "rmse" || name === "bias";
+  const places = physical && unit !== "HU" ? 4 : digits;
+  const identical = (row) => row.identical && name === "psnr";
   return {
-    title: withUnit, number: true, help: `${better} is better`,
-    value: (row) => (row.identical && name === "psnr" ? Infinity : row[name]),
-    cell: (row) => (row[name] == null ? (row.identical && name === "psnr" ? "identical" : "–") : [bar(Math.abs(row[name]) / most), row[name].toFixed(places)]),
+    title: physical && unit === "HU" ? `${title}, HU` : title,
+    number: true,
+    help: `${better} is better`,
+    value: (row) => (identical(row) ? Infinity : row[name]),
+    cell: (row) => (row[name] === null ? (identical(row) ? "identical" : "–") : [bar(Math.abs(row[name]) / most), row[name].toFixed(places)]),
   };
 }
 

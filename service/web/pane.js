@@ -14,13 +14,15 @@ const MARK = "#ffd33d";
 const CROSS = "#4cc2ff";
 
 export class Pane {
-  constructor() {
+  /** @param {() => void} retry asks again for what could not be had. */
+  constructor(retry) {
     this.canvas = h("canvas", { class: "canvas" });
     this.title = h("span", { class: "title" });
     this.note = h("span", { class: "soft" });
     this.value = h("output", { class: "value" });
     this.warning = h("p", { class: "pane-warning", hidden: true });
     this.waiting = h("p", { class: "pane-waiting", hidden: true });
+    this.retry = h("button", { type: "button", class: "pane-retry", hidden: true, onclick: retry }, "Try again");
     this.bar = colourBar();
     this.element = h(
       "figure",
@@ -31,6 +33,7 @@ export class Pane {
       this.bar.element,
       this.warning,
       this.waiting,
+      this.retry,
     );
     this.layers = [new Layer(), new Layer()];
     this.views = [];
@@ -46,6 +49,7 @@ export class Pane {
     text(this.note, second ? "" : first.note);
     notice(this.warning, views.map(({ warning }) => warning).filter(Boolean).join("; "));
     notice(this.waiting, views.map(({ waiting }) => waiting).filter(Boolean).join("; "));
+    this.retry.hidden = !views.some(({ failed }) => failed);
     this.bar.show(first.scale);
   }
 
@@ -93,9 +97,10 @@ export class Pane {
     text(this.value, found === null ? "" : valueText(found, this.views[0].scale.unit));
   }
 
-  /** What the views show, in the unit: {view, values} of those that are there. */
+  /** What the views show, in the unit: {view, values, version} of those that are there. */
   shown() {
-    return this.views.map((view, index) => ({ view, values: this.layers[index].values })).filter(({ values }) => values);
+    const all = this.views.map((view, index) => ({ view, values: this.layers[index].values, version: this.layers[index].version }));
+    return all.filter(({ values }) => values);
   }
 
   _paint(context, layer, image, map, [from, to, height]) {
@@ -110,12 +115,16 @@ export class Pane {
   }
 }
 
+let versions = 0;
+
 /** Values of a view and their colours, kept until either changes. */
 class Layer {
   constructor() {
     this.bitmap = document.createElement("canvas");
     this.values = null;
     this.size = null;
+    /** Another number for other values, of any layer. */
+    this.version = 0;
     this._terms = null;
     this._shaded = "";
     this._image = null;
@@ -130,6 +139,7 @@ class Layer {
     if (fresh) {
       this.values = combine(terms, this.values);
       this._terms = terms;
+      this.version = ++versions;
       this.size = terms[0][0];
     }
     const shaded = `${scale.low} ${scale.high} ${scale.bar}`;

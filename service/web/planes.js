@@ -22,10 +22,13 @@ export const difference = (terms, others) => [...terms, ...others.map(([plane, w
  * @param {Terms} terms of planes of one size.
  * @param {Float32Array} [into] is written and returned, if it has the size.
  * @returns {Float32Array}
+ * @throws {RangeError} they have different sizes.
  */
 export function combine(terms, into) {
   const counted = merged(terms);
-  const size = terms[0][0].data.length;
+  const [[{ rows, columns, data }]] = terms;
+  const size = data.length;
+  if (terms.some(([plane]) => plane.rows !== rows || plane.columns !== columns)) throw new RangeError("planes of different sizes");
   const sum = into?.length === size ? into : new Float32Array(size);
   const [first, second, third] = counted;
   if (counted.length === 1 && first[1] === 1) sum.set(first[0].data);

@@ -4,16 +4,30 @@
  *     controls, gestures --set({...})--> Session --"change"--> panes, panels
  */
 
-import { Loader } from "./loading.js";
-import { RELATIVE_WINDOW, PRESETS } from "./shading.js";
+import { IMAGE, Loader } from "./loading.js";
+import { PRESETS, RELATIVE_WINDOW } from "./shading.js";
+import { fits, partnerOf } from "./study.js";
 import { FIT } from "./viewport.js";
 
 /**
- * @typedef {{name: string, ref: string, unit: string, summary: string, state: string, labels: string[],
- *     spread: string[], coverage: number | null}} Model of the store: the version that its name means.
+ * @typedef {{name: string, ref: string, unit: string, summary: string, state: string, outputs: string[],
+ *     coverage: number | null}} Model of the store: the version that its name means; `outputs`: what it gives beside restored.
  */
 
+/** What begins anew with each thing that is opened. */
+const FRESH = {
+  index: 0,
+  everything: false,
+  base: "degraded",
+  viewport: FIT,
+  /** @type {import("./planes.js").Point | null} */
+  cursor: null,
+  region: null,
+  line: null,
+};
+
 const START = {
+  ...FRESH,
   /** @type {import("./study.js").Study | null} */
   study: null,
   /** @type {Loader | null} */
@@ -22,30 +36,22 @@ const START = {
   reference: null,
   /** @type {Loader | null} */
   referenceLoader: null,
-  index: 0,
-  /** @type {string[]} refs, in the order in which they were chosen. */
+  /** @type {string[]} refs, in the order of the store. */
   models: [],
   strength: 1,
-  everything: false,
   /** @type {"side" | "swipe" | "difference"} */
   mode: "side",
-  /** Of the swipe: what is left and right, ids of panes; and where the edge is, 0 to 1. */
+  /** Of the swipe: what is left and right, ids of views; and where the edge is, 0 to 1. */
   left: "degraded",
   right: "",
   edge: 0.5,
-  /** What a difference is taken from: the degraded image, or the reference. */
-  base: "degraded",
-  differenceScale: 0,
+  /** Ends of the colour bar of differences, in the unit. */
+  differenceScale: { HU: 50, relative: 0.1 },
   spread: false,
-  window: { center: 40, width: 400 },
-  viewport: FIT,
+  window: PRESETS[0],
   smooth: true,
   /** @type {"window" | "pan" | "zoom" | "region" | "line"} */
   tool: "window",
-  /** @type {import("./planes.js").Point | null} */
-  cursor: null,
-  region: null,
-  line: null,
 };
 
 /** The state; its fields are those of `START`, and `store`: the models that the service has. */
@@ -56,6 +62,8 @@ export class Session extends EventTarget {
     /** @type {Model[]} */
     this.store = [];
     this.defaultModel = "";
+    this._windowed = [];
+    this._slice = null;
   }
 
   /** Changes fields, and tells which. */
@@ -63,9 +71,14 @@ export class Session extends EventTarget {
     const changed = Object.keys(fields).filter((name) => this[name] !== fields[name]);
     if (changed.length === 0) return;
     Object.assign(this, fields);
-    if (changed.some((name) => ["index", "models", "everything"].includes(name))) this.loader?.wake();
-    if (changed.includes("index")) this.referenceLoader?.wake();
+    if (changed.includes("index")) this._slice = this.slice();
+    if (["index", "models", "everything", "spread", "store"].some((name) => changed.includes(name))) this._wake();
     this._tell(changed);
+  }
+
+  /** Tells that something of the study changed in its place. */
+  announce(name) {
+    this._tell([name]);
   }
 
   /** Opens a study in place of the one before; models stay chosen where they take its unit. */
@@ -74,27 +87,28 @@ export class Session extends EventTarget {
     this.closeReference();
     const loader = new Loader(study, () => this._wanted());
     loader.addEventListener("loaded", () => this._arrived());
-    const { index, region, line, cursor, viewport, everything } = START;
-    this.set({ study, loader, index, region, line, cursor, viewport, everything, base: "degraded" });
-    loader.wake();
-  }
-
-  /** Sets the truth beside what is open. */
-  openReference(study) {
-    this.closeReference();
-    const loader = new Loader(study, () => ({ index: this.index, models: [], everything: false }));
-    loader.addEventListener("loaded", () => this._tell(["loaded"]));
-    this.set({ reference: study, referenceLoader: loader });
-    loader.wake();
+    this.set({ ...FRESH, study, loader });
+    this._slice = this.slice();
+    this._wake();
   }
 
   /** Shows another series of what is open. */
   choose(key) {
     this.closeReference();
     this.study.choose(key);
-    this.set({ index: 0, region: null, line: null, cursor: null, viewport: FIT });
+    this.set(FRESH);
+    this._slice = this.slice();
     this._arrived();
-    this.loader.wake();
+    this._wake();
+  }
+
+  /** Sets the truth beside what is open. */
+  openReference(study) {
+    this.closeReference();
+    const loader = new Loader(study, () => ({ index: this._partnerIndex(), restored: [], spreads: [], everything: false }));
+    loader.addEventListener("loaded", () => this._tell(["loaded"]));
+    this.set({ reference: study, referenceLoader: loader });
+    loader.wake();
   }
 
   closeReference() {
@@ -102,9 +116,10 @@ export class Session extends EventTarget {
     this.set({ reference: null, referenceLoader: null, base: "degraded" });
   }
 
-  /** Tells that something of the study changed in its place. */
-  announce(name) {
-    this._tell([name]);
+  /** Asks again for what could not be had. */
+  retry() {
+    this.loader?.retry();
+    this.referenceLoader?.retry();
   }
 
   /** The slice that is shown, or null. */
@@ -114,18 +129,22 @@ export class Session extends EventTarget {
 
   /** The image as it came, with what is known of it; null before. */
   image() {
-    return this.loader?.get(this.slice(), null) ?? null;
+    return this.loader?.get(this.slice(), IMAGE) ?? null;
   }
 
   /** What a model made of it; null before. */
   restored(ref) {
-    return this.loader?.get(this.slice(), ref) ?? null;
+    return this.loader?.get(this.slice(), { kind: "restored", ref }) ?? null;
   }
 
-  /** The truth of the slice, or null. */
+  /** The truth of the slice: its plane, or why there is none. */
   truth() {
-    const found = this.referenceLoader?.get(this.reference.slices[this.index], null);
-    return found ? found.plane : null;
+    const { study, reference, referenceLoader } = this;
+    if (!fits(study, reference)) return { plane: null, waiting: "another size or unit" };
+    const partner = partnerOf(study, this.slice(), reference);
+    if (!partner) return { plane: null, waiting: study.complete() && reference.complete() ? "no slice of the reference lies here" : "reading…" };
+    const plane = referenceLoader.get(partner, IMAGE)?.plane ?? null;
+    return { plane, waiting: plane ? "" : (referenceLoader.problem(partner, IMAGE)?.message ?? "reading…") };
   }
 
   /** Refs of the chosen models that take the unit of what is open. */
@@ -134,26 +153,62 @@ export class Session extends EventTarget {
     return this.models.filter((ref) => usable.some((model) => model.ref === ref));
   }
 
+  /** Chosen models that say how sure they are. */
+  sure() {
+    const chosen = this.chosen();
+    return this.store.filter(({ ref, outputs }) => outputs.length > 0 && chosen.includes(ref));
+  }
+
   /** Models that take the unit of what is open. */
   usable() {
     const unit = this.study?.about?.unit;
     return this.store.filter((model) => !unit || model.unit === unit);
   }
 
+  /** How many slices all chosen models have restored. */
+  done() {
+    return this.loader.restored(restoredBy(this.chosen()));
+  }
+
   _wanted() {
-    const models = this.study.about ? this.chosen() : [];
-    return { index: Math.min(this.index, this.study.slices.length - 1), models, everything: this.everything };
+    const known = this.study.about !== null;
+    return {
+      index: this.index,
+      restored: known ? restoredBy(this.chosen()) : [],
+      spreads: known && this.spread ? this.sure().map(spreadOf) : [],
+      everything: this.everything,
+    };
+  }
+
+  _partnerIndex() {
+    const { slices } = this.reference;
+    const partner = this.slice() && partnerOf(this.study, this.slice(), this.reference);
+    return partner ? slices.indexOf(partner) : Math.min(this.index, slices.length - 1);
+  }
+
+  _wake() {
+    this.loader?.wake();
+    this.referenceLoader?.wake();
   }
 
   _arrived() {
     const { study } = this;
-    if (study.about && study.about !== this._windowed) {
-      this._windowed = study.about;
+    const [before, key] = this._windowed;
+    if (study.about && (study !== before || study.shown() !== key)) {
+      this._windowed = [study, study.shown()];
       this.set({ window: firstWindow(study.about) });
     }
-    const last = Math.max(0, study.slices.length - 1);
-    if (this.index > last) this.set({ index: last });
+    this._follow();
     this._tell(["loaded"]);
+  }
+
+  /** The slice that is looked at stays in sight while others take their places around it. */
+  _follow() {
+    const { slices } = this.study;
+    const at = slices.findIndex(({ source, frame }) => source === this._slice?.source && frame === this._slice.frame);
+    const index = at < 0 ? Math.max(0, Math.min(this.index, slices.length - 1)) : at;
+    this.set({ index });
+    this._slice = this.slice();
   }
 
   _tell(names) {
@@ -161,7 +216,12 @@ export class Session extends EventTarget {
   }
 }
 
+const restoredBy = (refs) => refs.map((ref) => ({ kind: "restored", ref }));
+
+/** What to ask of a model that says how sure it is. */
+export const spreadOf = ({ ref, outputs }) => ({ kind: "spread", ref, outputs });
+
 /** What the file recommends, or else what suits its unit. */
 export function firstWindow({ unit, windows }) {
-  return windows?.[0] ?? (unit === "HU" ? PRESETS[0] : RELATIVE_WINDOW);
+  return windows[0] ?? (unit === "HU" ? PRESETS[0] : RELATIVE_WINDOW);
 }

@@ -1,7 +1,8 @@
 /**
- * What was opened: sources, and the slices in them, in the order of the patient.
+ * What was opened: sources, and the slices of one series in them, in the order of the patient.
  *
- *     files, archive --sourcesOf--> sources --look (as they come)--> slices, sorted by place
+ *     files, archive --sourcesOf--> sources --seen, failed (as they are looked at)--> series; slices of the shown one
+ *     slice --partnerOf--> the slice of another study (the reference) that lies at the same place
  *
  * A source is one file: a DICOM instance, a picture, a stack. A slice is one image in it.
  */
@@ -10,10 +11,11 @@ import { entriesOf, tarOf } from "./archive.js";
 
 const HIDDEN = /(^|\/)(\.|__MACOSX\/|DICOMDIR$)/;
 const NATURAL = new Intl.Collator("en", { numeric: true });
+const SAME_PLACE_MM = 0.01;
 
 /**
- * @typedef {{name: string, blob: () => Promise<Blob>, about: any, failed: string}} Source `about`: what the service said
- *     of it, null before; `failed`: why it cannot be looked at, or "".
+ * @typedef {{name: string, blob: () => Promise<Blob>, about: any, failed: Error | null}} Source `about`: what the
+ *     service said of it, null before; `failed`: why it cannot be looked at.
  * @typedef {{source: Source, frame: number}} Slice
  */
 
@@ -28,13 +30,13 @@ export async function sourcesOf(files) {
   for (const file of files) {
     const entries = await entriesOf(file);
     for (const entry of entries ?? [{ name: file.webkitRelativePath || file.name, blob: async () => file }]) {
-      if (!HIDDEN.test(entry.name)) found.push({ name: entry.name, blob: once(entry.blob), about: null, failed: "" });
+      if (!HIDDEN.test(entry.name)) found.push({ name: entry.name, blob: entry.blob, about: null, failed: null });
     }
   }
   return found.sort((a, b) => NATURAL.compare(a.name, b.name));
 }
 
-/** What was opened, and the slices of it that are shown: of one series, and of one size and unit. */
+/** What was opened, and the slices of it that are shown: of one series, size, unit and orientation. */
 export class Study {
   /**
    * @param {Source[]} sources at least one.
@@ -46,46 +48,65 @@ export class Study {
     this.title = title;
     this.archive = archive;
     this.rescale = rescale;
-    /** What the service said of the first file of the series that is shown: unit, size, windows; null before. */
+    /** What the service said of a file of the series that is shown: unit, size, windows; null before. */
     this.about = null;
     /** Noise, and what auto chooses, once asked. */
     this.noise = null;
     this.auto = null;
     /** @type {Slice[]} */
     this.slices = sources.map((source) => ({ source, frame: 0 }));
+    this._chosen = false;
   }
 
-  /** Takes in what the service said of a source. */
+  /** The same files, to be read in another unit. */
+  again(rescale) {
+    const sources = this.sources.map((source) => ({ ...source, about: null, failed: null }));
+    return new Study(sources, { title: this.title, archive: this.archive, rescale });
+  }
+
+  /** Takes in what the service said of a source. Of a series with pictures beside it, the series is shown. */
   seen(source, about) {
     source.about = about;
-    this.about ??= about;
+    const better = !this._chosen && about.format === "dicom" && this.about?.format !== "dicom";
+    if (!this.about || better) this.about = about;
     this._order();
   }
 
   /** Takes a source out that cannot be looked at. */
-  failed(source, why) {
-    source.failed = why;
+  failed(source, error) {
+    source.failed = error;
     this._order();
   }
 
-  /** The series that are known by now: {key, about, count}, in the order in which they came. */
+  /** The series that are known by now: {key, about, slices: how many, from, to: the ends in mm or null}. */
   series() {
     const found = new Map();
     for (const { about } of this.sources) {
       if (!about) continue;
       const key = keyOf(about);
-      const there = found.get(key) ?? { key, about, count: 0 };
-      there.count += about.frames;
+      const there = found.get(key) ?? { key, about, slices: 0, places: [] };
+      there.slices += about.frames;
+      there.places.push(...(about.instance?.positions ?? []).filter((place) => place !== null));
       found.set(key, there);
     }
-    return [...found.values()];
+    return [...found.values()].map(({ places, ...each }) => ({
+      ...each,
+      from: places.length ? places.reduce((a, b) => Math.min(a, b)) : null,
+      to: places.length ? places.reduce((a, b) => Math.max(a, b)) : null,
+    }));
   }
 
   /** Shows another of the series. */
   choose(key) {
+    this._chosen = true;
     this.about = this.series().find((each) => each.key === key).about;
     this.noise = this.auto = null;
     this._order();
+  }
+
+  /** The key of the series that is shown. */
+  shown() {
+    return this.about && keyOf(this.about);
   }
 
   /** Sources that are not shown, with the reason. */
@@ -106,29 +127,46 @@ export class Study {
     return files.length === 1 ? files[0].blob : tarOf(files);
   }
 
-  /** Slices by where they lie: along the normal of the plane, else by number, else by name; while some are unread, by name. */
+  /** Slices by where they lie along the normal of their plane, else by number, else by name; while some are unread, by name. */
   _order() {
-    const key = this.about && keyOf(this.about);
+    const key = this.shown();
     const usable = this.sources.filter(({ about, failed }) => !failed && (!about || keyOf(about) === key));
-    const placed = usable.every(({ about }) => about) ? usable.sort(byPlace) : usable;
-    this.slices = placed.flatMap((source) =>
+    const slices = usable.flatMap((source) =>
       Array.from({ length: source.about?.frames ?? 1 }, (_, frame) => ({ source, frame })),
     );
+    const known = slices.every(({ source }) => source.about);
+    const by = known && [positionOf, numberOf].find((place) => slices.every((slice) => place(slice) !== null));
+    const place = (slice) => (by ? by(slice) : 0);
+    this.slices = slices.sort((a, b) => place(a) - place(b) || NATURAL.compare(a.source.name, b.source.name) || a.frame - b.frame);
   }
 }
 
-function byPlace({ about: a, name: left }, { about: b, name: right }) {
-  for (const place of ["position", "instance_number"]) {
-    const [one, other] = [a.instance?.[place], b.instance?.[place]];
-    if (one != null && other != null && one !== other) return one - other;
+/** Where a slice lies along the normal of its plane, in mm, or null. */
+export const positionOf = ({ source, frame }) => source.about?.instance?.positions[frame] ?? null;
+
+const numberOf = ({ source }) => source.about?.instance?.instance_number ?? null;
+
+/**
+ * The slice of `other` that shows the same place as a slice of `study`: at the same position, where both state
+ * positions; else the one with the same number, where both have as many.
+ * @returns {Slice | null} null where there is none, or while one of them is still being read.
+ */
+export function partnerOf(study, slice, other) {
+  if (!study.complete() || !other.complete() || !fits(study, other)) return null;
+  const place = positionOf(slice);
+  const stated = (each) => positionOf(each) !== null;
+  if (study.slices.length > 1 && place !== null && other.slices.every(stated)) {
+    return other.slices.find((each) => Math.abs(positionOf(each) - place) < SAME_PLACE_MM) ?? null;
   }
-  return NATURAL.compare(left, right);
+  return study.slices.length === other.slices.length ? (other.slices[study.slices.indexOf(slice)] ?? null) : null;
 }
+
+/** Whether images of both can be compared pixel by pixel; true while one of them is not known yet. */
+export const fits = ({ about: a }, { about: b }) =>
+  !a || !b || (a.rows === b.rows && a.columns === b.columns && a.unit === b.unit);
 
 /** Equal for what may be shown as one series. */
-const keyOf = ({ unit, rows, columns, instance }) => [unit, rows, columns, instance?.series_instance_uid ?? ""].join(" ");
+const keyOf = ({ unit, rows, columns, spacing, instance }) =>
+  [unit, rows, columns, rounded(spacing, 4), instance?.series_instance_uid, rounded(instance?.orientation, 3)].join(" ");
 
-function once(work) {
-  let found = null;
-  return () => (found ??= work());
-}
+const rounded = (numbers, digits) => (numbers ?? []).map((number) => number.toFixed(digits)).join();

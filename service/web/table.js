@@ -29,25 +29,26 @@ export function ordered(rows, value, descending) {
  *     table.columns `value`: what is sorted by, and shown unless `cell` gives text or nodes; without it the column cannot
  *     be sorted. `head`: its cells name their rows. `help`: shown when the mouse rests on the heading.
  * @param {Object[]} table.rows
- * @param {{column: number, descending: boolean}} [table.sorted] at first; without, the rows stay as they come.
+ * @param {{column?: number, descending?: boolean}} [table.sorted] at first, and written when the reader sorts; without
+ *     a column the rows stay as they come.
  * @param {string} [table.label] what the table shows, for screen readers.
  * @returns {HTMLElement} a box that scrolls sideways where it is too narrow.
  */
 export function sortableTable({ columns, rows, sorted, label }) {
-  let order = sorted;
+  const order = sorted ?? {};
   const body = h("tbody");
   const heads = columns.map((column, index) => heading(column, () => {
-    const again = order?.column === index;
-    order = { column: index, descending: again ? !order.descending : Boolean(column.number) };
+    const descending = order.column === index ? !order.descending : Boolean(column.number);
+    Object.assign(order, { column: index, descending });
     draw();
   }));
 
   function draw() {
     heads.forEach((head, index) => {
-      if (order?.column === index) head.setAttribute("aria-sort", order.descending ? "descending" : "ascending");
+      if (order.column === index) head.setAttribute("aria-sort", order.descending ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     });
-    const shown = order ? ordered(rows, columns[order.column].value, order.descending) : rows;
+    const shown = order.column !== undefined ? ordered(rows, columns[order.column].value, order.descending) : rows;
     fill(body, shown.map((row) => h("tr", {}, columns.map((column) => cellOf(column, row)))));
   }
 

@@ -3,6 +3,7 @@
 import { fill, h } from "./dom.js";
 import { step } from "./gestures.js";
 import { LEAST_WIDTH, PRESETS, RELATIVE_WINDOW } from "./shading.js";
+import { positionOf } from "./study.js";
 import { FIT } from "./viewport.js";
 
 const TOOLS = [
@@ -91,7 +92,7 @@ function offered({ study: { about } }) {
   return [...own, ...(about.unit === "HU" ? PRESETS : [RELATIVE_WINDOW])];
 }
 
-const shown = (value) => String(Number(value.toPrecision(4)));
+const shown = (value) => String(Number(value.toPrecision(6)));
 
 function swiping(session, viewer) {
   const [left, right] = ["Left", "Right"].map((side) => h("select", { "aria-label": `${side} of the edge` }));
@@ -106,10 +107,8 @@ function swiping(session, viewer) {
       element.hidden = session.mode !== "swipe";
       if (element.hidden) return;
       const sides = viewer.sides();
-      const first = sides.some(({ id }) => id === session.left) ? session.left : sides[0]?.id;
-      const second = sides.some(({ id }) => id === session.right) ? session.right : sides.find(({ id }) => id !== first)?.id ?? first;
-      options(left, sides, first);
-      options(right, sides, second);
+      options(left, sides.all, sides.left?.id);
+      options(right, sides.all, sides.right?.id);
       edge.value = String(session.edge);
     },
   };
@@ -128,7 +127,10 @@ function differing(session) {
   const base = h("select", { "aria-label": "Difference from" });
   const scale = h("input", { type: "number", "aria-label": "Scale of the differences", min: "0", step: "any" });
   base.addEventListener("change", () => session.set({ base: base.value }));
-  scale.addEventListener("change", () => session.set({ differenceScale: Math.max(0, scale.valueAsNumber || 0) }));
+  scale.addEventListener("change", () => {
+    const { unit } = session.study.about;
+    if (scale.valueAsNumber > 0) session.set({ differenceScale: { ...session.differenceScale, [unit]: scale.valueAsNumber } });
+  });
   const element = h("div", { class: "group" }, h("label", {}, "from ", base), h("label", {}, "± ", scale));
   return {
     element,
@@ -138,7 +140,7 @@ function differing(session) {
       if (element.hidden) return;
       options(base, [{ id: "degraded", title: "degraded" }, ...(session.reference ? [{ id: "reference", title: "reference" }] : [])], session.base);
       base.parentElement.hidden = session.mode !== "difference";
-      if (document.activeElement !== scale) scale.value = String(session.differenceScale || (about.unit === "HU" ? 50 : 0.1));
+      if (document.activeElement !== scale) scale.value = String(session.differenceScale[about.unit]);
     },
   };
 }
@@ -148,7 +150,7 @@ function spreading(session) {
   return {
     element: box,
     show: () => {
-      box.hidden = !session.store.some(({ ref, spread }) => spread.length > 0 && session.chosen().includes(ref));
+      box.hidden = session.sure().length === 0;
       box.setAttribute("aria-pressed", String(session.spread));
     },
   };
@@ -177,9 +179,9 @@ function slicing(session, place) {
       if (place.hidden) return;
       range.max = String(count);
       range.value = String(session.index + 1);
-      const position = session.image()?.about.instance?.position;
-      which.textContent = `${session.index + 1} / ${count}${position == null ? "" : `  ${position.toFixed(1)} mm`}`;
-      const done = session.chosen().length ? session.loader.restored(session.chosen()) : 0;
+      const position = positionOf(session.slice());
+      which.textContent = `${session.index + 1} / ${count}${position === null ? "" : `  ${position.toFixed(1)} mm`}`;
+      const done = session.chosen().length ? session.done() : 0;
       progress.value = done / count;
       progress.title = `${done} of ${count} slices are restored`;
       all.hidden = session.everything || done === count || session.chosen().length === 0;

@@ -4,12 +4,13 @@
  *     Session change --> views --> panes (kept by their place) --> draw --> "drawn"
  */
 
-import { spread } from "./asks.js";
 import { fill, h } from "./dom.js";
 import { Pane } from "./pane.js";
 import { images, viewsOf } from "./views.js";
 
 const GAP = 4;
+const NOTHING_OPEN = "Nothing is open. Drop a file anywhere on this page, or try the sample.";
+const NO_MODEL = "There is no difference to show: choose a model.";
 
 export class Viewer extends EventTarget {
   /**
@@ -20,8 +21,8 @@ export class Viewer extends EventTarget {
     super();
     this.session = session;
     this.element = element;
+    /** @type {Pane[]} */
     this.panes = [];
-    this._spreads = new WeakMap();
     this._due = 0;
     session.addEventListener("change", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(element);
@@ -41,30 +42,28 @@ export class Viewer extends EventTarget {
     return about ? { rows: about.rows, columns: about.columns, spacing: about.spacing } : null;
   }
 
-  /** The pane below a target of an event, or the first. */
+  /** The pane below a target of an event, or else the first. */
   paneOf(target) {
     return this.panes.find((pane) => pane.element.contains(target)) ?? this.panes[0];
   }
 
-  /** What is shown now, in the unit: {view, values}. */
+  /** What is shown now, in the unit: {view, values, version}. */
   shown() {
     return this.panes.flatMap((pane) => pane.shown());
   }
 
-  /** What may be left and right of the edge. */
+  /** What may be left and right of the edge: all images, and which of them are. */
   sides() {
-    const { session } = this;
-    if (!session.study?.about) return [];
-    return images(session);
+    const all = this.image() ? images(this.session) : [];
+    const left = all.find(({ id }) => id === this.session.left) ?? all[0];
+    const right = all.find(({ id }) => id === this.session.right) ?? all.find((view) => view !== left) ?? left;
+    return { all, left, right };
   }
 
   _draw() {
     const image = this.image();
     const groups = image ? this._groups() : [];
-    if (groups.length !== this.panes.length) {
-      this.panes = groups.map((_, index) => this.panes[index] ?? new Pane());
-      fill(this.element, this.panes.map((pane) => pane.element));
-    }
+    if (groups.length !== this.panes.length || groups.length === 0) this._place(groups.length);
     this._arrange(image, groups.length);
     groups.forEach((views, index) => this.panes[index].show(views));
     for (const pane of this.panes) pane.draw(image, this.session);
@@ -74,24 +73,22 @@ export class Viewer extends EventTarget {
   }
 
   _groups() {
-    const { session } = this;
-    if (session.mode !== "swipe") return viewsOf(session, (model) => this._spread(model)).map((view) => [view]);
-    const sides = this.sides();
-    const find = (id, otherwise) => sides.find((view) => view.id === id) ?? otherwise;
-    const left = find(session.left, sides[0]);
-    return [[left, find(session.right, sides.find((view) => view !== left) ?? left)]];
+    if (this.session.mode !== "swipe") return viewsOf(this.session).map((view) => [view]);
+    const { left, right } = this.sides();
+    return [[left, right]];
+  }
+
+  _place(count) {
+    const retry = () => this.session.retry();
+    this.panes = Array.from({ length: count }, (_, index) => this.panes[index] ?? new Pane(retry));
+    const words = this.image() ? NO_MODEL : this.session.study ? "" : NOTHING_OPEN;
+    fill(this.element, count ? this.panes.map((pane) => pane.element) : h("p", { class: "empty" }, words));
   }
 
   /** As many columns as make the images largest. */
   _arrange(image, count) {
-    if (!image) {
-      const empty = this.session.study ? "" : "Nothing is open. Drop a file anywhere on this page, or try the sample.";
-      fill(this.element, h("p", { class: "empty" }, empty));
-      this.panes = [];
-      return;
-    }
     const { clientWidth: width, clientHeight: height } = this.element;
-    const aspect = (image.columns * (image.spacing?.[1] ?? 1)) / (image.rows * (image.spacing?.[0] ?? 1));
+    const aspect = image ? (image.columns * (image.spacing?.[1] ?? 1)) / (image.rows * (image.spacing?.[0] ?? 1)) : 1;
     let best = { side: -1, columns: 1 };
     for (let columns = 1; columns <= count; columns++) {
       const rows = Math.ceil(count / columns);
@@ -100,26 +97,5 @@ export class Viewer extends EventTarget {
     }
     const wanted = `repeat(${best.columns}, minmax(0, 1fr))`;
     if (this.element.style.gridTemplateColumns !== wanted) this.element.style.gridTemplateColumns = wanted;
-  }
-
-  /** How sure a model is of the slice: asked once, and kept as long as the slice's pixels. */
-  _spread(model) {
-    const image = this.session.image();
-    if (!image) return { plane: null, problem: "" };
-    const known = this._spreads.get(image.plane) ?? {};
-    this._spreads.set(image.plane, known);
-    if (!known[model.ref]) {
-      known[model.ref] = { plane: null, problem: "" };
-      spread(image.plane, this.session.study.about.unit, { ref: model.ref, outputs: model.spread }).then(
-        (plane) => this._arrived(known[model.ref], { plane }),
-        (error) => this._arrived(known[model.ref], { problem: error.message }),
-      );
-    }
-    return known[model.ref];
-  }
-
-  _arrived(entry, found) {
-    Object.assign(entry, found);
-    this.draw();
   }
 }

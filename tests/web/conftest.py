@@ -27,7 +27,13 @@ from imaging.phantom import trunk
 from imaging.phantom_dicom import PhantomSeries, series_files
 
 CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
 PATIENCE_S = 60
 POLL_MS = 20
 REFUSED = "Failed to load resource"
@@ -98,7 +104,7 @@ def chromium():
 
 @pytest.fixture
 def tab(chromium):
-    """tab(url, expected=...) -> a page of that server, watched: only errors whose text holds one of `expected` may be."""
+    """tab(url, expected=...) -> a page of that server, watched: errors may be only those with one of `expected`."""
     contexts, found = [], []
 
     def open_tab(url, *, expected=(), size=LAPTOP, **more):
@@ -187,7 +193,7 @@ class Viewer:
 
     def size(self):
         text = self.page.locator("#about-image dd").nth(1).text_content()
-        rows, columns = text.split(",")[0].split(" × ")
+        rows, columns = text.split(",")[0].split(" \u00d7 ")
         return int(rows), int(columns)
 
     def drag(self, begin, end):
@@ -236,12 +242,12 @@ PATIENT = PhantomSeries(
 )
 
 
-def drawn_series(count, *, seed=0, side=64, patient=PATIENT):
+def drawn_series(count, *, seed=0, side=64, noise=20):
     """(count, side, side) whole HU and the DICOM files of a drawn series, the lowest slice first."""
     plane = trunk((side, side), (350 / side, 350 / side), np.random.default_rng(seed))
-    noise = np.random.default_rng(seed + 1).normal(0, 20, (count, side, side))
-    volume = np.rint(plane + noise + 10 * np.arange(count)[:, None, None]).astype(np.float32)
-    return types.SimpleNamespace(volume=volume, files=list(series_files(volume, patient)))
+    grain = np.random.default_rng(seed + 1).normal(0, noise, (count, side, side))
+    volume = np.rint(plane + grain + 10 * np.arange(count)[:, None, None]).astype(np.float32)
+    return types.SimpleNamespace(volume=volume, files=list(series_files(volume, PATIENT)))
 
 
 @pytest.fixture(scope="session")
@@ -250,7 +256,7 @@ def drawn():
 
 
 @pytest.fixture(scope="session")
-def sample_files(tmp_path_factory):
+def sample_files():
     """The page's own sample, low and full dose."""
     web = Path(__file__).parents[2] / "service" / "web"
     return [web / "sample-low-dose.dcm", web / "sample-full-dose.dcm"]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import socket
 import zipfile
 
 import httpx
-import numpy as np
 import pytest
 from playwright.sync_api import expect
 from pydicom import dcmread
@@ -50,7 +48,7 @@ def test_scores_of_all_models_can_be_compared_and_sorted(page):
     assert page.locator("#compare th[aria-sort]").count() == 1
 
 
-def test_the_loss_report_is_there(page, server):
+def test_the_loss_report_is_there(page):
     page.get_by_role("link", name="Models").click()
     link = page.locator('a[href*="which-loss.html"]').first
     with page.context.expect_page() as opened:
@@ -64,7 +62,9 @@ def test_a_model_is_loaded_and_unloaded(page, server):
     dialog = page.get_by_role("alertdialog")
     dialog.get_by_role("button").last.click()
     expect(page.get_by_role("button", name="Unload ct-gradient@1")).to_be_visible()
-    states = {each["version"]: each["state"] for each in httpx.get(f"{server}/v1/models/ct-gradient").json()["versions"]}
+    states = {
+        each["version"]: each["state"] for each in httpx.get(f"{server}/v1/models/ct-gradient").json()["versions"]
+    }
     assert states[1] == "loaded"
 
 

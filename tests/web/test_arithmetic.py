@@ -63,7 +63,10 @@ def test_strength_0_and_1_are_exact(run):
 
 def test_an_image_without_itself_is_nothing(run):
     image = plane(np.ones((2, 2), np.float32))
-    code = f"(planes, given) => {{ const a = ({PLANE})(given); return [...planes.combine(planes.difference([[a, 1]], [[a, 1]]))]; }}"
+    code = f"""(planes, given) => {{
+      const terms = [[({PLANE})(given), 1]];
+      return [...planes.combine(planes.difference(terms, terms))];
+    }}"""
     assert run("planes.js", code, image) == [0, 0, 0, 0]
 
 
@@ -80,7 +83,9 @@ def test_statistics_of_an_ellipse(run, rows, columns, corners, seed):
     )
     radius_x, radius_y = abs(x1 - x0) / 2 or 0.5, abs(y1 - y0) / 2 or 0.5
     y, x = np.mgrid[:rows, :columns]
-    inside = image[((x - (x0 + x1) / 2) / radius_x) ** 2 + ((y - (y0 + y1) / 2) / radius_y) ** 2 <= 1].astype(np.float64)
+    inside = image[((x - (x0 + x1) / 2) / radius_x) ** 2 + ((y - (y0 + y1) / 2) / radius_y) ** 2 <= 1].astype(
+        np.float64
+    )
     if inside.size == 0:
         assert found is None
         return
@@ -124,10 +129,14 @@ def test_images_of_one_row_or_column_have_profiles(run, shape):
 
 
 @pytest.mark.parametrize(
-    ("values", "halved"), [([-1024.0, 3071.0], True), ([0.5, 1.0], False), ([40000.0], False), ([-32768.0, 32767.0], True)]
+    ("values", "halved"),
+    [([-1024.0, 3071.0], True), ([0.5, 1.0], False), ([40000.0], False), ([-32768.0, 32767.0], True)],
 )
 def test_whole_numbers_of_16_bits_take_half_the_memory(run, values, halved):
-    code = "(planes, values) => { const c = planes.compact({data: Float32Array.from(values), rows: 1, columns: values.length}); return [planes.bytesOf(c) / values.length, [...c.data]]; }"
+    code = """(planes, values) => {
+      const kept = planes.compact({data: Float32Array.from(values), rows: 1, columns: values.length});
+      return [planes.bytesOf(kept) / values.length, [...kept.data]];
+    }"""
     bytes_each, kept = run("planes.js", code, values)
     assert (bytes_each, kept) == (2 if halved else 4, values)
 
@@ -138,7 +147,8 @@ def test_npy_files_of_numpy(run, shape, tmp_path):
     np.save(tmp_path / "a.npy", array)
     found = run(
         "npy.js",
-        "(npy, bytes) => npy.readPlanes(Uint8Array.from(bytes).buffer).map(({data, rows, columns}) => [rows, columns, [...data]])",
+        "(npy, bytes) => npy.readPlanes(Uint8Array.from(bytes).buffer)"
+        ".map(({data, rows, columns}) => [rows, columns, [...data]])",
         list((tmp_path / "a.npy").read_bytes()),
     )
     planes = array if array.ndim == 3 else array[None]
@@ -149,7 +159,9 @@ def test_npy_files_of_numpy(run, shape, tmp_path):
 @pytest.mark.parametrize("dtype", ["<f8", ">f4", "<i2"])
 def test_npy_files_of_other_types_are_refused(run, dtype, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 2), dtype))
-    code = "(npy, bytes) => { try { npy.readPlanes(Uint8Array.from(bytes).buffer) } catch (error) { return error.message } }"
+    code = """(npy, bytes) => {
+      try { npy.readPlanes(Uint8Array.from(bytes).buffer); } catch (error) { return error.message; }
+    }"""
     assert "no float32" in run("npy.js", code, list((tmp_path / "a.npy").read_bytes()))
 
 
@@ -158,7 +170,8 @@ def test_npy_files_for_numpy(run):
 
     found = run(
         "npy.js",
-        "async (npy) => [...new Uint8Array(await npy.writeNpy({data: [1.5, -2, 3, 4, 5, 6], rows: 2, columns: 3}).arrayBuffer())]",
+        "async (npy) => { const file = npy.writeNpy({data: [1.5, -2, 3, 4, 5, 6], rows: 2, columns: 3});"
+        " return [...new Uint8Array(await file.arrayBuffer())]; }",
     )
     np.testing.assert_array_equal(np.load(io.BytesIO(bytes(found))), np.array([[1.5, -2, 3], [4, 5, 6]], np.float32))
 
@@ -167,7 +180,8 @@ def test_zooming_keeps_the_point_below_the_pointer(run):
     before, after, fit = run(
         "viewport.js",
         """(viewport) => {
-          const [image, pane, at] = [{rows: 100, columns: 200, spacing: [2, 1]}, {width: 300, height: 400}, {x: 33, y: 210}];
+          const image = {rows: 100, columns: 200, spacing: [2, 1]};
+          const [pane, at] = [{width: 300, height: 400}, {x: 33, y: 210}];
           const map = viewport.mapping(viewport.FIT, image, pane);
           const next = viewport.mapping(viewport.zoomed(map, 3, at), image, pane);
           return [map.toImage(at), next.toImage(at), [map.across, map.down, map.toScreen({x: -0.5, y: -0.5})]];

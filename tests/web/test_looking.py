@@ -88,7 +88,10 @@ def test_dragging_and_presets_change_the_window(viewer, ct_small):
     assert float(page.get_by_label("Window centre").input_value()) == pytest.approx(-600)
     page.locator("#panes").focus()
     page.keyboard.press("3")
-    assert (page.get_by_label("Window centre").input_value(), page.get_by_label("Window width").input_value()) == ("480", "2500")
+    assert (page.get_by_label("Window centre").input_value(), page.get_by_label("Window width").input_value()) == (
+        "480",
+        "2500",
+    )
 
 
 def test_zoom_and_pan_are_the_same_in_all_panes(viewer, ct_small):
@@ -188,7 +191,9 @@ def test_region_and_profile_are_those_of_numpy(viewer, server, sample_files):
     for _ in range(4):
         page.keyboard.press("Shift+ArrowLeft")
     page.keyboard.press("Enter")
-    expect(page.locator("#profile-card svg[role=img]")).to_have_attribute("aria-label", re.compile("HU over mm: .*ct-l2"))
+    expect(page.locator("#profile-card svg[role=img]")).to_have_attribute(
+        "aria-label", re.compile("HU over mm: .*ct-l2")
+    )
     points = page.locator("#profile-card polyline").first.get_attribute("points")
     assert len(points.split()) == 41
 
@@ -214,7 +219,7 @@ def test_strength_blends_at_once_and_without_a_call(viewer, server, sample_files
     assert asked == []
 
 
-def test_metrics_are_those_of_the_contract_and_follow_the_strength(viewer, server, sample_files):
+def test_metrics_are_those_of_the_contract_and_follow_the_strength(viewer, sample_files):
     viewer.choose("ct-l2", "ct-l1-ssim")
     viewer.open(sample_files[0], panes=3)
     page = viewer.page
