@@ -38,7 +38,7 @@ SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test test-web test-orthanc lint format bench behaviour growth peers networks models pictures docs image test-image audit lock clean
+.PHONY: help serve test test-web test-orthanc lint format bench behaviour growth peers networks models pictures screenshots docs image test-image audit lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -106,6 +106,9 @@ TRAIN = .venv/bin/clearslice train
 pictures: $(DEVELOPMENT)  ## draw the README's pictures and the sample of the page, from a phantom and the shipped model
 	.venv/bin/python docs/pictures.py
 	.venv/bin/python docs/page_sample.py
+
+screenshots: $(DEVELOPMENT)  ## take the pictures of docs/page.md in Chromium
+	PYTHONPATH=. .venv/bin/python docs/screenshots.py
 
 docs: $(DEVELOPMENT)  ## write the pages that follow from the code and the store: settings, third parties, the shelf
 	.venv/bin/python docs/settings.py

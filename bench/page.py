@@ -27,7 +27,7 @@ REPORT = Path(__file__).parents[1] / "docs" / "benchmarks" / "page.md"
 CHROMIUM = Path("/usr/bin/chromium")
 SLICES = 300
 REPEATS = 10
-WINDOW = {"width": 1440, "height": 900}
+WINDOW = (1440, 900)
 MODELS = ("ct-l2", "ct-l1-ssim", "ct-huber")
 TIMEOUT_MS = 600_000
 POLL_MS = 20
@@ -80,11 +80,11 @@ SCROLL = """async (count) => {
 
 
 @contextmanager
-def browser() -> Iterator[Page]:
-    """A page of a fresh Chromium."""
+def browser(window: tuple[int, int] = WINDOW) -> Iterator[Page]:
+    """A page of a fresh Chromium, in a window of that width and height."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = chromium.new_page(viewport=WINDOW)  # type: ignore[arg-type]
+        page = chromium.new_page(viewport={"width": window[0], "height": window[1]})
         page.set_default_timeout(TIMEOUT_MS)
         yield page
         chromium.close()
@@ -159,7 +159,7 @@ def report(count: int) -> str:
     return f"""# The page
 
 `python -m bench.page --write`, {where}. Server and browser share the cores, and Chromium (headless,
-{WINDOW["width"]} x {WINDOW["height"]}) draws without a GPU.
+{WINDOW[0]} x {WINDOW[1]}) draws without a GPU.
 
 A slice of 512 x 512, from the choice of the file to its picture: **{came:.0f} ms**; to the one restored by {MODELS[0]}:
 **{restored:.0f} ms** (medians of {REPEATS}).

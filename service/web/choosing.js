@@ -5,6 +5,9 @@ import { callJson } from "./api.js";
 
 const MOST = 6;
 
+/** Of the summaries of models that this project trains: what is known without reading. */
+const PREAMBLE = /^.*Theory favours it for: /;
+
 /**
  * The models of the store, as the list shows them.
  * @param {any} document what GET /v1/models answers.
@@ -81,7 +84,7 @@ function row({ ref, name, summary, state, checked, marks }, full, session) {
   box.addEventListener("change", () => toggle(session, ref, box.checked));
   const chips = marks.map((mark) => h("span", { class: `chip ${mark === "auto" ? "good" : ""}` }, mark));
   const words = `${summary}${state === "loaded" ? "" : " It is loaded first, which takes some seconds."}`;
-  return h("label", { title: `${ref}: ${words}` }, box, h("span", {}, name, chips, checked && h("span", { class: "soft summary" }, summary)));
+  return h("label", { title: `${ref}: ${words}` }, box, h("span", {}, name, chips, checked && h("span", { class: "soft summary" }, summary.replace(PREAMBLE, "for "))));
 }
 
 function toggle(session, ref, on) {

@@ -11,7 +11,7 @@ import { sortableTable } from "./table.js";
 import { images } from "./views.js";
 
 const REST_MS = 300;
-const BAR = 60;
+const BAR = 34;
 const METRICS = {
   psnr: { title: "PSNR, dB", digits: 2, better: "higher" },
   ssim: { title: "SSIM", digits: 4, better: "higher" },

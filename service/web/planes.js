@@ -7,6 +7,7 @@
  */
 
 const INT16 = [-32768, 32767];
+const ROUNDING = 1e-9;
 
 /** image + strength x (restored - image), as the service blends. */
 export const blended = (image, restored, strength) => [
@@ -114,8 +115,8 @@ export function profile(values, { rows, columns }, { from, to }, spacing = null)
   const steps = Math.max(1, Math.round(Math.hypot(dx, dy)));
   const found = { at: [], value: [] };
   for (let step = 0; step <= steps; step++) {
-    const [x, y] = [from.x + (dx * step) / steps, from.y + (dy * step) / steps];
-    if (x < 0 || y < 0 || x > columns - 1 || y > rows - 1) continue;
+    const [x, y] = [within(from.x + (dx * step) / steps, columns - 1), within(from.y + (dy * step) / steps, rows - 1)];
+    if (x === null || y === null) continue;
     const [column, row] = [Math.min(Math.floor(x), Math.max(0, columns - 2)), Math.min(Math.floor(y), Math.max(0, rows - 2))];
     const at = row * columns + column;
     const [right, below] = [columns > 1 ? 1 : 0, rows > 1 ? columns : 0];
@@ -126,5 +127,8 @@ export function profile(values, { rows, columns }, { from, to }, spacing = null)
   }
   return found;
 }
+
+/** A coordinate from 0 to `last`, or null outside; what rounding put beyond an end is at the end. */
+const within = (value, last) => (value < -ROUNDING || value > last + ROUNDING ? null : Math.min(last, Math.max(0, value)));
 
 const mix = (a, b, share) => a + (b - a) * share;

@@ -22,6 +22,10 @@ def run(page):
     return run_in_page
 
 
+def quarters(number):
+    return number / 4
+
+
 def plane(image):
     return {"data": image.ravel().tolist(), "rows": image.shape[0], "columns": image.shape[1]}
 
@@ -71,7 +75,7 @@ def test_an_image_without_itself_is_nothing(run):
 
 
 @WHATEVER
-@given(st.integers(1, 12), st.integers(1, 12), st.lists(st.floats(-4, 15), min_size=4, max_size=4), st.integers(0, 99))
+@given(st.integers(1, 12), st.integers(1, 12), st.lists(st.integers(-16, 60).map(quarters), min_size=4, max_size=4), st.integers(0, 99))
 def test_statistics_of_an_ellipse(run, rows, columns, corners, seed):
     image = np.random.default_rng(seed).normal(0, 400, (rows, columns)).astype(np.float32)
     x0, y0, x1, y1 = corners
@@ -96,7 +100,7 @@ def test_statistics_of_an_ellipse(run, rows, columns, corners, seed):
 
 
 @WHATEVER
-@given(st.integers(2, 12), st.integers(2, 12), st.lists(st.floats(0, 1), min_size=4, max_size=4), st.integers(0, 99))
+@given(st.integers(2, 12), st.integers(2, 12), st.lists(st.integers(0, 8).map(lambda number: number / 8), min_size=4, max_size=4), st.integers(0, 99))
 def test_a_profile_is_interpolated(run, rows, columns, ends, seed):
     from scipy.ndimage import map_coordinates  # noqa: PLC0415 - only here
 
@@ -108,12 +112,11 @@ def test_a_profile_is_interpolated(run, rows, columns, ends, seed):
         " planes.profile(data, size, {from: {x: x0, y: y0}, to: {x: x1, y: y1}}, [2, 0.5])",
         [plane(image), [float(x0), float(y0), float(x1), float(y1)]],
     )
-    steps = max(1, round(np.hypot(x1 - x0, y1 - y0)))
+    steps = max(1, int(np.hypot(x1 - x0, y1 - y0) + 0.5))
     share = np.arange(steps + 1) / steps
     x, y = x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
-    keep = (x <= columns - 1) & (y <= rows - 1) & (x >= 0) & (y >= 0)
-    np.testing.assert_allclose(found["value"], map_coordinates(image, [y, x], order=1)[keep], atol=1e-6)
-    np.testing.assert_allclose(found["at"], (share * np.hypot((x1 - x0) * 0.5, (y1 - y0) * 2))[keep], atol=1e-9)
+    np.testing.assert_allclose(found["value"], map_coordinates(image, [y, x], order=1, mode="nearest"), atol=1e-6)
+    np.testing.assert_allclose(found["at"], share * np.hypot((x1 - x0) * 0.5, (y1 - y0) * 2), atol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1)])
