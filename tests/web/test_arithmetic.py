@@ -75,7 +75,12 @@ def test_an_image_without_itself_is_nothing(run):
 
 
 @WHATEVER
-@given(st.integers(1, 12), st.integers(1, 12), st.lists(st.integers(-16, 60).map(quarters), min_size=4, max_size=4), st.integers(0, 99))
+@given(
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.lists(st.integers(-16, 60).map(quarters), min_size=4, max_size=4),
+    st.integers(0, 99),
+)
 def test_statistics_of_an_ellipse(run, rows, columns, corners, seed):
     image = np.random.default_rng(seed).normal(0, 400, (rows, columns)).astype(np.float32)
     x0, y0, x1, y1 = corners
@@ -100,7 +105,12 @@ def test_statistics_of_an_ellipse(run, rows, columns, corners, seed):
 
 
 @WHATEVER
-@given(st.integers(2, 12), st.integers(2, 12), st.lists(st.integers(0, 8).map(lambda number: number / 8), min_size=4, max_size=4), st.integers(0, 99))
+@given(
+    st.integers(2, 12),
+    st.integers(2, 12),
+    st.lists(st.integers(0, 8).map(lambda number: number / 8), min_size=4, max_size=4),
+    st.integers(0, 99),
+)
 def test_a_profile_is_interpolated(run, rows, columns, ends, seed):
     from scipy.ndimage import map_coordinates  # noqa: PLC0415 - only here
 

@@ -312,3 +312,29 @@ def test_the_sample_comes_with_its_truth(viewer):
     viewer.page.get_by_role("button", name="Take the reference away").click()
     viewer.settled(panes=2)
     expect(viewer.page.locator("#metrics-card")).to_be_hidden()
+
+
+def test_a_file_is_dropped_anywhere(viewer, ct_small):
+    viewer.choose("ct-l2")
+    viewer.page.evaluate(
+        """(bytes) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([Uint8Array.from(bytes)], "dropped.dcm"));
+          for (const kind of ["dragenter", "dragover", "drop"]) {
+            const dragged = new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true});
+            document.getElementById("panes").dispatchEvent(dragged);
+          }
+        }""",
+        list(ct_small.read_bytes()),
+    )
+    viewer.settled(panes=2)
+    expect(viewer.page.locator("#opened strong")).to_have_text("dropped.dcm")
+
+
+def test_names_of_files_are_text_and_nothing_else(viewer, ct_small, tmp_path):
+    odd = tmp_path / "<img src=x onerror=alert(1)>&amp;.dcm"
+    odd.write_bytes(ct_small.read_bytes())
+    viewer.choose("ct-l2")
+    viewer.open(odd, panes=2)
+    expect(viewer.page.locator("#opened strong")).to_have_text(odd.name)
+    assert viewer.page.locator("#opened img").count() == 0

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import expect
+from pydicom import Dataset, Sequence
 
 pytestmark = pytest.mark.web
 
@@ -195,3 +196,26 @@ def test_a_stack_has_as_many_slices_as_frames(viewer, tmp_path):
     viewer.point(7, 9)
     expect(viewer.page.locator("#readout")).to_contain_text("x 7, y 9")
     assert viewer.values()[0] == pytest.approx(stack[2, 9, 7], abs=6e-5)
+
+
+def test_frames_of_an_enhanced_image_lie_as_in_the_patient(viewer, enhanced, tmp_path):
+    stored = np.stack([np.full((48, 48), 1024 + 100 * number, np.int16) for number in range(3)])
+    source = enhanced.enhanced_ct(stored)
+    for groups, height in zip(source.PerFrameFunctionalGroupsSequence, (30, 10, 20), strict=True):
+        place = Dataset()
+        place.ImagePositionPatient = ["0", "0", str(height)]
+        groups.PlanePositionSequence = Sequence([place])
+    (tmp_path / "enhanced.dcm").write_bytes(enhanced.enhanced_file(source))
+    viewer.choose("ct-l2")
+    viewer.open(tmp_path / "enhanced.dcm", panes=2)
+    viewer.page.locator("#panes").focus()
+    viewer.page.keyboard.press("Home")
+    values = []
+    for number, height in enumerate((10, 20, 30)):
+        expect(viewer.page.locator("#slices output")).to_contain_text(f"{number + 1} / 3  {height}.0 mm")
+        viewer.settled(panes=2)
+        viewer.point(20 + number, 20)
+        expect(viewer.page.locator("#readout")).to_contain_text(f"x {20 + number}, y 20")
+        values.append(viewer.values()[0])
+        viewer.page.keyboard.press("PageDown")
+    assert np.diff(values).tolist() == [100, -200]
