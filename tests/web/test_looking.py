@@ -338,3 +338,22 @@ def test_names_of_files_are_text_and_nothing_else(viewer, ct_small, tmp_path):
     viewer.open(odd, panes=2)
     expect(viewer.page.locator("#opened strong")).to_have_text(odd.name)
     assert viewer.page.locator("#opened img").count() == 0
+
+
+def test_what_the_guard_says_stands_in_the_pane(viewer, server, tmp_path):
+    board = np.kron(np.indices((128, 128)).sum(0) % 2 * 500, np.ones((2, 2))).astype(np.float32)
+    np.save(tmp_path / "board.npy", board)  # of 0 and 500 HU: nothing like a patient
+    answer = httpx.post(
+        f"{server}/v1/reconstructions",
+        files={"image": (tmp_path / "board.npy").read_bytes()},
+        data={"model": "ct-l2", "rescale_slope": "1", "rescale_intercept": "0"},
+        timeout=60,
+    )
+    warning = answer.headers["Clearslice-Warning"]
+    page = viewer.page
+    viewer.choose("ct-l2")
+    page.set_input_files("#file", tmp_path / "board.npy")
+    page.get_by_role("button", name="Read as HU").click()
+    viewer.settled(panes=2)
+    expect(page.locator(".pane-warning").last).to_have_text(warning)
+    expect(page.locator(".pane-warning").first).to_be_hidden()
