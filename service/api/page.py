@@ -1,6 +1,6 @@
 """The page at `/`, for people: files that come with the program, read once, and shown under a strict policy.
 
-service/web/* --read once--> Assets --GET /, /web/{name}--> 200, 304 when the browser has it, 404
+service/web/* --read once--> Assets --GET /, /web/{path}--> 200, 304 when the browser has it, 404
 
 Nothing here needs a key: the files are the same on every server. What the page shows it asks of the API, with the key
 that its user gives.
@@ -63,19 +63,20 @@ class Asset:
 
 
 def read_assets(folder: Path) -> MappingProxyType[str, Asset]:
-    """Every file of a folder whose type is one of a page's, by its name.
+    """Every file below a folder whose type is one of a page's, by its path.
 
     Args:
         folder: of the program, with files that nobody else writes.
     """
     found = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.rglob("*")):
         media_type = MEDIA_TYPES.get(path.suffix)
         if media_type is not None and path.is_file():
             data = path.read_bytes()
             etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
             policy = REPORT_POLICY if path.suffix == ".html" and path.name != INDEX else PAGE_POLICY
-            found[path.name] = Asset(data, media_type, {**HEADERS, "ETag": etag, "Content-Security-Policy": policy})
+            headers = {**HEADERS, "ETag": etag, "Content-Security-Policy": policy}
+            found[path.relative_to(folder).as_posix()] = Asset(data, media_type, headers)
     return MappingProxyType(found)
 
 
@@ -88,12 +89,12 @@ async def index(request: Request) -> Response:
     return _answer(request, ASSETS[INDEX])
 
 
-@router.get("/web/{name}")
-async def asset(request: Request, name: str) -> Response:
+@router.get("/web/{path:path}")
+async def asset(request: Request, path: str) -> Response:
     """A file that the page is made of."""
-    if name not in ASSETS:
+    if path not in ASSETS:
         raise HTTPException(404)
-    return _answer(request, ASSETS[name])
+    return _answer(request, ASSETS[path])
 
 
 def _answer(request: Request, found: Asset) -> Response:

@@ -12,7 +12,10 @@ const KEY = "clearslice-key";
 const MOST_TRIES = 6;
 const LONGEST_WAIT_S = 15;
 
-/** Dispatches `wanted` when the service asks for a key, and `changed` when one is given. */
+/** The service gives a sign of life in an event stream three times as often. */
+const SILENCE_MS = 45_000;
+
+/** Dispatches `wanted` when the service asks for a key, `asked` when the user wants to give one, `changed` when one was given. */
 export const keys = new EventTarget();
 
 /** The API key that the user gave in this tab, or "". It ends with the tab. */
@@ -70,20 +73,43 @@ export async function call(path, options = {}) {
 }
 
 /** One call whose answer is JSON; as `call`. */
-export const callJson = async (path, options) => (await call(path, options)).json();
+export async function callJson(path, options) {
+  const answer = await call(path, options);
+  const text = await bodyOf(answer, "text");
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Unreachable(); // a proxy's page, say
+  }
+}
+
+/**
+ * The body of an answer.
+ * @param {Response} answer
+ * @param {"arrayBuffer" | "blob" | "text"} kind
+ * @throws {Unreachable | DOMException} the connection broke in the middle; or it was aborted.
+ */
+export async function bodyOf(answer, kind) {
+  try {
+    return await answer[kind]();
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Unreachable();
+  }
+}
 
 /**
  * Server-sent events, one after the other, until the service ends them. (EventSource could send no key.)
  * @param {string} path
  * @param {AbortSignal} signal
  * @returns {AsyncGenerator<{event: string, data: any}>} data parsed as JSON.
+ * @throws {Unreachable} the connection broke, or nothing came for longer than the service is ever silent.
  */
 export async function* events(path, signal) {
   const answer = await call(path, { accept: "text/event-stream", signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await silentFor(SILENCE_MS, reader);
     if (done) return;
     const blocks = (rest + value).split(/\r?\n\r?\n/);
     rest = blocks.pop();
@@ -122,6 +148,20 @@ export function upload(path, form, { onProgress, headers = {}, signal } = {}) {
   });
 }
 
+/** The next piece of a stream, if it comes in time. */
+async function silentFor(most, reader) {
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Unreachable()), most)));
+  try {
+    return await Promise.race([reader.read(), late]);
+  } catch (error) {
+    reader.cancel().catch(() => {});
+    throw error.name === "AbortError" ? error : new Unreachable();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Saves an answer, or any blob, as a file of the user's. */
 export function save(blob, name) {
   const link = document.createElement("a");
@@ -141,7 +181,7 @@ async function fetched(url, request) {
 }
 
 async function problemOf(answer) {
-  const text = await answer.text();
+  const text = await answer.text().catch(() => "");
   let found = {};
   try {
     found = JSON.parse(text);

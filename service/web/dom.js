@@ -66,6 +66,7 @@ export function button(label, work, attributes = {}) {
     } finally {
       made.disabled = false;
       made.removeAttribute("aria-busy");
+      if (document.activeElement === document.body && made.isConnected) made.focus();
     }
   });
   return made;

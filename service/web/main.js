@@ -5,22 +5,21 @@
  */
 
 import { call, key, keys, setKey } from "./api.js";
-import * as choosing from "./choosing.js";
+import * as choosing from "./viewer/choosing.js";
 import { byId, fill, h, say } from "./dom.js";
-import { KEYS, listen } from "./gestures.js";
-import * as jobs from "./jobs.js";
-import * as keep from "./keep.js";
-import * as measuring from "./measuring.js";
-import * as metrics from "./metrics.js";
-import * as models from "./models.js";
-import * as opened from "./opened.js";
-import * as opening from "./opening.js";
-import * as pacs from "./pacs.js";
-import { valueText } from "./pane.js";
-import { Session } from "./session.js";
-import * as toolbar from "./toolbar.js";
-import * as unit from "./unit.js";
-import { Viewer } from "./viewer.js";
+import { KEYS, listen } from "./viewer/gestures.js";
+import * as jobs from "./jobs/jobs.js";
+import * as keep from "./viewer/keep.js";
+import * as measuring from "./viewer/measuring.js";
+import * as metrics from "./viewer/metrics.js";
+import * as models from "./models/models.js";
+import * as opened from "./viewer/opened.js";
+import * as opening from "./viewer/opening.js";
+import * as pacs from "./pacs/pacs.js";
+import { Session } from "./viewer/session.js";
+import * as toolbar from "./viewer/toolbar.js";
+import * as unit from "./viewer/unit.js";
+import { Viewer } from "./viewer/viewer.js";
 
 const READINESS_MS = 5000;
 const THEME = "clearslice-theme";
@@ -70,7 +69,10 @@ function route() {
     else link.removeAttribute("aria-current");
   }
   const other = others.get(name);
-  if (!other) return;
+  if (!other) {
+    if (session.store.length > 0) readStore(); // labels, and what is loaded, may have changed
+    return;
+  }
   other.view ??= other.module.start(byId(name));
   other.view.shown();
 }
@@ -86,7 +88,7 @@ async function readiness() {
   }
   const came = state === "good" && chip.className !== "chip good";
   chip.className = `chip ${state}`;
-  chip.textContent = words;
+  if (chip.textContent !== words) chip.textContent = words;
   if (came && session.store.length === 0) readStore();
   if (came) session.retry();
 }
@@ -100,6 +102,7 @@ function startKeys() {
     dialog.showModal();
   };
   byId("key-button").addEventListener("click", ask);
+  keys.addEventListener("asked", ask);
   keys.addEventListener("wanted", () => declined || ask());
   dialog.addEventListener("close", () => {
     declined = dialog.returnValue === "cancel" || dialog.returnValue === "";

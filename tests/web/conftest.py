@@ -163,8 +163,10 @@ class Viewer:
             self.page.locator(f'#model-list input[data-ref="{name}"]').set_checked(name.split("@")[0] in models)
 
     def open(self, *files, panes=None):
-        """Chooses files and waits until every pane has its picture."""
+        """Chooses files and waits until all are read and every pane has its picture."""
         self.page.set_input_files("#file", list(files))
+        self.settled(panes)
+        expect(self.page.locator("#opened progress")).to_have_count(0)
         self.settled(panes)
 
     def settled(self, panes=None):

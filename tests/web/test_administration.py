@@ -45,7 +45,13 @@ def test_scores_of_all_models_can_be_compared_and_sorted(page):
     rows = page.locator("#compare tbody tr")
     expect(rows.first).to_be_visible()
     assert rows.count() >= 10
-    assert page.locator("#compare th[aria-sort]").count() == 1
+    gain = page.locator("#compare th", has_text="Gain")
+    column = page.locator("#compare th").all_text_contents().index(gain.text_content())
+    for direction in ("descending", "ascending"):
+        gain.get_by_role("button").click()
+        expect(gain).to_have_attribute("aria-sort", direction)
+        gains = [float(row.locator("th, td").nth(column).text_content().replace("\u2212", "-")) for row in rows.all()]
+        assert gains == sorted(gains, reverse=direction == "descending")
 
 
 def test_the_loss_report_is_there(page):
@@ -97,12 +103,13 @@ def test_a_job_starts_from_what_is_looked_at(viewer, archive):
     expect(job).to_have_count(0)
 
 
-def test_an_upload_that_is_no_series_is_refused_in_words(page, tmp_path):
+def test_an_upload_that_is_no_series_is_refused_in_words(page, server, tmp_path):
     (tmp_path / "text.zip").write_bytes(b"no archive")
     page.get_by_role("link", name="Jobs").click()
     page.set_input_files("#job-file", tmp_path / "text.zip")
     page.get_by_role("button", name="Restore the series").click()
-    expect(page.locator("[role=alert]").first).to_be_visible()
+    refusal = httpx.post(f"{server}/v1/jobs", files={"series": b"no archive"}).json()["detail"]
+    expect(page.locator("[role=alert]", has_text=refusal).first).to_be_visible()
 
 
 def test_without_a_node_the_page_says_so(page):
@@ -149,3 +156,67 @@ def test_a_dead_letter_is_seen_requeued_and_discarded(tab, node, drawn):
     expect(requeue).to_be_hidden()
     states = [each["state"] for each in httpx.get(f"{node}/v1/pacs/series").json()["series"]]
     assert states == ["discarded"]
+
+
+@pytest.fixture
+def own_store(serve_at, tmp_path):
+    """A server with a store of its own, where labels can be set."""
+    (tmp_path / "store").mkdir()
+    with serve_at(tmp_path, CLEARSLICE_STORE=str(tmp_path / "store")) as url:
+        yield url
+
+
+def test_a_label_is_set_and_taken_away(tab, own_store):
+    page = tab(f"{own_store}/#models")
+    page.locator('#model-table button[data-ref="ct-huber@1"]').click()
+    form = page.get_by_role("form", name="Promote")
+    label = form.locator("input[name=label]")
+    label.fill("canary")
+    form.locator("input[name=weight]").fill("0.25")
+    form.get_by_role("button", name="Promote").click()
+    dialog = page.get_by_role("alertdialog")
+    expect(dialog).to_contain_text("25 % of the DICOM series")
+    dialog.get_by_role("button", name="Promote").click()
+    expect(page.locator("#model-version")).to_contain_text("canary, 25 % of the series")
+    model = httpx.get(f"{own_store}/v1/models/ct-huber").json()
+    assert (model["labels"]["canary"], model["canary_weight"]) == (1, 0.25)
+    label.fill("")
+    form.get_by_role("button", name="Take the label away").click()
+    expect(page.get_by_role("alertdialog")).to_have_count(0)
+    label.fill("none-such")
+    form.get_by_role("button", name="Take the label away").click()
+    expect(page.locator(".toast.error")).to_contain_text("ct-huber has no label none-such")
+    label.fill("canary")
+    form.get_by_role("button", name="Take the label away").click()
+    expect(dialog).to_contain_text("It means ct-huber@1 now.")
+    dialog.get_by_role("button", name="Take it away").click()
+    expect(page.locator("#model-version")).not_to_contain_text("canary, 25 %")
+    assert "canary" not in httpx.get(f"{own_store}/v1/models/ct-huber").json()["labels"]
+
+
+def test_quarantine_and_pulls(tab, node, drawn):
+    file = drawn(1).files[0]
+    other = dcmread(io.BytesIO(file))
+    other.PixelData = bytes(len(other.PixelData))
+    changed = io.BytesIO()
+    other.save_as(changed)
+    for data in (file, changed.getvalue()):
+        answer = httpx.post(
+            f"{node}/dicom-web/studies",
+            content=b"--b\r\nContent-Type: application/dicom\r\n\r\n" + data + b"\r\n--b--\r\n",
+            headers={"Content-Type": 'multipart/related; type="application/dicom"; boundary=b'},
+        )
+        assert answer.status_code in {200, 202, 409}
+    page = tab(f"{node}/#pacs")
+    row = page.locator("#pacs-quarantine")
+    with page.expect_download() as caught:
+        row.get_by_role("button", name="Download instance").click()
+    assert dcmread(io.BytesIO(caught.value.path().read_bytes())).PixelData == other.PixelData
+    row.get_by_role("button", name="Remove instance").click()
+    page.get_by_role("alertdialog").get_by_role("button").last.click()
+    expect(row.get_by_role("button", name="Remove instance")).to_have_count(0)
+    assert httpx.get(f"{node}/v1/pacs/quarantine").json()["instances"] == []
+    page.locator("#pull-peer").fill("nobody")
+    page.locator("#pull-series").fill("1.2.3")
+    page.get_by_role("button", name="Fetch it").click()
+    expect(page.locator(".toast.error, [role=alert]").first).to_contain_text("peer must be")

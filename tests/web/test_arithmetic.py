@@ -14,7 +14,7 @@ WHATEVER = settings(max_examples=40, suppress_health_check=[HealthCheck.function
 
 @pytest.fixture
 def run(page):
-    """run("planes.js", "(planes, argument) => ...", argument) -> what it gives."""
+    """run("viewer/planes.js", "(planes, argument) => ...", argument) -> what it gives."""
 
     def run_in_page(module, function, argument=None):
         return page.evaluate(f"async (argument) => ({function})(await import('/web/{module}'), argument)", argument)
@@ -38,7 +38,7 @@ PLANE = "({data, ...size}) => ({data: Float32Array.from(data), ...size})"
 def test_blending_is_that_of_the_service(run, rows, columns, strength, seed):
     image, restored, truth = np.random.default_rng(seed).normal(0, 400, (3, rows, columns)).astype(np.float32)
     blended, left = run(
-        "planes.js",
+        "viewer/planes.js",
         f"""(planes, [strength, ...given]) => {{
           const [image, restored, truth] = given.map({PLANE});
           const terms = planes.blended(image, restored, strength);
@@ -55,7 +55,7 @@ def test_strength_0_and_1_are_exact(run):
     image, restored = np.random.default_rng(1).normal(0, 1e4, (2, 5, 7)).astype(np.float32)
     for strength, expected in ((0, image), (1, restored)):
         found = run(
-            "planes.js",
+            "viewer/planes.js",
             f"""(planes, [strength, ...given]) => {{
               const [image, restored] = given.map({PLANE});
               return [...planes.combine(planes.blended(image, restored, strength))];
@@ -71,7 +71,7 @@ def test_an_image_without_itself_is_nothing(run):
       const terms = [[({PLANE})(given), 1]];
       return [...planes.combine(planes.difference(terms, terms))];
     }}"""
-    assert run("planes.js", code, image) == [0, 0, 0, 0]
+    assert run("viewer/planes.js", code, image) == [0, 0, 0, 0]
 
 
 @WHATEVER
@@ -85,7 +85,7 @@ def test_statistics_of_an_ellipse(run, rows, columns, corners, seed):
     image = np.random.default_rng(seed).normal(0, 400, (rows, columns)).astype(np.float32)
     x0, y0, x1, y1 = corners
     found = run(
-        "planes.js",
+        "viewer/planes.js",
         "(planes, [{data, ...size}, [x0, y0, x1, y1]]) =>"
         " planes.statistics(data, size, {from: {x: x0, y: y0}, to: {x: x1, y: y1}})",
         [plane(image), corners],
@@ -117,7 +117,7 @@ def test_a_profile_is_interpolated(run, rows, columns, ends, seed):
     image = np.random.default_rng(seed).normal(0, 400, (rows, columns)).astype(np.float64)
     x0, y0, x1, y1 = np.array(ends) * np.array([columns - 1, rows - 1] * 2)
     found = run(
-        "planes.js",
+        "viewer/planes.js",
         "(planes, [{data, ...size}, [x0, y0, x1, y1]]) =>"
         " planes.profile(data, size, {from: {x: x0, y: y0}, to: {x: x1, y: y1}}, [2, 0.5])",
         [plane(image), [float(x0), float(y0), float(x1), float(y1)]],
@@ -134,7 +134,7 @@ def test_images_of_one_row_or_column_have_profiles(run, shape):
     image = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
     to = {"x": shape[1] - 1, "y": shape[0] - 1}
     found = run(
-        "planes.js",
+        "viewer/planes.js",
         "(planes, [{data, ...size}, to]) => planes.profile(data, size, {from: {x: 0, y: 0}, to})",
         [plane(image), to],
     )
@@ -150,7 +150,7 @@ def test_whole_numbers_of_16_bits_take_half_the_memory(run, values, halved):
       const kept = planes.compact({data: Float32Array.from(values), rows: 1, columns: values.length});
       return [planes.bytesOf(kept) / values.length, [...kept.data]];
     }"""
-    bytes_each, kept = run("planes.js", code, values)
+    bytes_each, kept = run("viewer/planes.js", code, values)
     assert (bytes_each, kept) == (2 if halved else 4, values)
 
 
@@ -159,7 +159,7 @@ def test_npy_files_of_numpy(run, shape, tmp_path):
     array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     np.save(tmp_path / "a.npy", array)
     found = run(
-        "npy.js",
+        "files/npy.js",
         "(npy, bytes) => npy.readPlanes(Uint8Array.from(bytes).buffer)"
         ".map(({data, rows, columns}) => [rows, columns, [...data]])",
         list((tmp_path / "a.npy").read_bytes()),
@@ -175,14 +175,14 @@ def test_npy_files_of_other_types_are_refused(run, dtype, tmp_path):
     code = """(npy, bytes) => {
       try { npy.readPlanes(Uint8Array.from(bytes).buffer); } catch (error) { return error.message; }
     }"""
-    assert "no float32" in run("npy.js", code, list((tmp_path / "a.npy").read_bytes()))
+    assert "no float32" in run("files/npy.js", code, list((tmp_path / "a.npy").read_bytes()))
 
 
 def test_npy_files_for_numpy(run):
     import io  # noqa: PLC0415
 
     found = run(
-        "npy.js",
+        "files/npy.js",
         "async (npy) => { const file = npy.writeNpy({data: [1.5, -2, 3, 4, 5, 6], rows: 2, columns: 3});"
         " return [...new Uint8Array(await file.arrayBuffer())]; }",
     )
@@ -191,7 +191,7 @@ def test_npy_files_for_numpy(run):
 
 def test_zooming_keeps_the_point_below_the_pointer(run):
     before, after, fit = run(
-        "viewport.js",
+        "viewer/viewport.js",
         """(viewport) => {
           const image = {rows: 100, columns: 200, spacing: [2, 1]};
           const [pane, at] = [{width: 300, height: 400}, {x: 33, y: 210}];

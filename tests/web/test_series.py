@@ -144,7 +144,7 @@ def test_a_zip_bomb_is_stopped_at_the_size_that_it_states(page, tmp_path):
     at = data.index(b"PK\x01\x02")
     data[at + 24 : at + 28] = (1000).to_bytes(4, "little")  # the directory now says that it is small
     message = page.evaluate(
-        "async (bytes) => { const {entriesOf} = await import('/web/archive.js');"
+        "async (bytes) => { const {entriesOf} = await import('/web/files/archive.js');"
         " const [entry] = await entriesOf(new Blob([Uint8Array.from(bytes)]));"
         " try { await entry.blob(); } catch (error) { return error.message; } }",
         list(data),
@@ -164,7 +164,7 @@ def test_zip64_and_names_that_are_not_ascii(page, tmp_path):
 
 def test_a_tar_of_the_page_is_read_by_python_and_by_the_page(page):
     made = page.evaluate(
-        "async () => { const {tarOf} = await import('/web/archive.js');"
+        "async () => { const {tarOf} = await import('/web/files/archive.js');"
         " const files = [{blob: new Blob(['one'])}, {blob: new Blob(['x'.repeat(600)])}];"
         " return [...new Uint8Array(await tarOf(files).arrayBuffer())]; }"
     )
@@ -178,7 +178,7 @@ def test_a_tar_of_the_page_is_read_by_python_and_by_the_page(page):
 
 def _members(page, data):
     return page.evaluate(
-        "async (bytes) => { const {entriesOf} = await import('/web/archive.js');"
+        "async (bytes) => { const {entriesOf} = await import('/web/files/archive.js');"
         " const found = []; for (const entry of await entriesOf(new Blob([Uint8Array.from(bytes)])))"
         " found.push([entry.name, await (await entry.blob()).text()]); return found; }",
         list(data),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import threading
+import types
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -236,6 +240,7 @@ def test_without_a_secure_origin(tab, server, viewer_of, drawn, tmp_path):
     page.locator("#start-job").click()
     job = page.locator("#job-list article[data-job]").first
     expect(job.locator(".chip")).to_have_text("done")
+    httpx.delete(f"{server}/v1/jobs/{job.get_attribute('data-job')}").raise_for_status()
 
 
 def test_the_skip_link_stays_on_its_page(page):
@@ -272,3 +277,154 @@ def test_a_drag_ends_with_its_button(viewer, sample_files):
     page.get_by_role("button", name="Region").click()
     page.mouse.click(*viewer.place(256, 256))
     expect(page.locator("#region-card")).to_be_hidden()
+
+
+@pytest.fixture
+def cutting(server):
+    """A proxy of the server that cuts the answers to paths in `cut` off, as often as the number there says."""
+    cut = {}
+
+    class Proxy(BaseHTTPRequestHandler):
+        def forward(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {
+                name: value for name, value in self.headers.items() if name.lower() not in {"connection", "origin"}
+            }
+            answer = httpx.request(self.command, f"{server}{self.path}", content=body, headers=headers, timeout=60)
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                if name.lower() not in {"content-length", "connection", "date"}:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            whole = cut.get(self.path, 0) == 0
+            cut[self.path] = max(0, cut.get(self.path, 0) - 1)
+            self.wfile.write(answer.content if whole else answer.content[: len(answer.content) // 2])
+
+        do_GET = forward  # noqa: N815 - as the base class calls them
+        do_POST = forward  # noqa: N815
+
+        def log_message(self, *_):
+            """Says nothing."""
+
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    thread = threading.Thread(target=proxy.serve_forever)
+    thread.start()
+    yield types.SimpleNamespace(url=f"http://127.0.0.1:{proxy.server_port}/", cut=cut)
+    proxy.shutdown()
+    thread.join()
+    proxy.server_close()
+
+
+def test_an_answer_that_breaks_off_loses_no_slice(tab, cutting, viewer_of, drawn, tmp_path):
+    page = tab(cutting.url, expected=["ERR_"])
+    viewer = viewer_of(page)
+    viewer.choose("ct-l2")
+    cutting.cut["/v1/images"] = 1
+    page.set_input_files("#file", zipped(tmp_path / "s.zip", named(drawn(3).files)))
+    expect(page.locator("#opened .note")).to_contain_text("did not answer")
+    page.locator("#opened").get_by_role("button", name="Try again").click()
+    viewer.settled(panes=2)
+    expect(page.locator("#slices output")).to_contain_text("/ 3")
+    expect(page.locator("#opened .note")).to_have_count(0)
+
+
+def test_a_list_goes_on_after_an_answer_that_broke_off(tab, cutting):
+    page = tab(cutting.url, expected=["ERR_"])
+    cutting.cut["/v1/jobs"] = 1
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.locator("#jobs .note")).to_contain_text("did not answer")
+    expect(page.locator("#jobs .note")).to_have_count(0)
+
+
+def test_a_slice_that_the_service_failed_at_is_told_and_read_again(viewer, drawn, tmp_path):
+    page = viewer.page
+    failed = []
+
+    def fail_once(route):
+        if len(failed) == 0:
+            failed.append(route.request.url)
+            route.fulfill(status=500, json={"detail": "a defect"})
+        else:
+            route.continue_()
+
+    page.route("**/v1/images", fail_once)
+    viewer.choose("ct-l2")
+    page.set_input_files("#file", zipped(tmp_path / "s.zip", named(drawn(4).files)))
+    expect(page.locator("#opened .note")).to_contain_text("a defect")
+    page.locator("#opened").get_by_role("button", name="Try again").click()
+    expect(page.locator("#opened progress")).to_have_count(0)
+    expect(page.locator("#slices output")).to_contain_text("/ 4")
+
+
+def test_phases_at_one_place_have_their_own_references(viewer, drawn, tmp_path):
+    phases, truths = drawn(2), drawn(2, seed=6)
+    files, references = [], []
+    for source, target in ((phases.files, files), (truths.files, references)):
+        for number, data in enumerate(source):
+            dataset = dcmread(io.BytesIO(data))
+            dataset.ImagePositionPatient = ["0", "0", "5"]
+            dataset.InstanceNumber = str(number + 1)
+            out = io.BytesIO()
+            dataset.save_as(out)
+            target.append(out.getvalue())
+    viewer.choose("ct-l2")
+    viewer.open(zipped(tmp_path / "a.zip", named(files)), panes=2)
+    viewer.page.set_input_files("#reference-file", zipped(tmp_path / "b.zip", named(references)))
+    viewer.page.get_by_label("Slice", exact=True).fill("2")
+    viewer.settled(panes=3)
+    expect(viewer.page.locator("#slices output")).to_contain_text("2 / 2")
+    values = readout(viewer, 21, 33)
+    assert (values[0], values[2]) == (phases.volume[1, 33, 21], truths.volume[1, 33, 21])
+
+
+def test_a_slice_has_the_reference_at_its_place_in_a_series(viewer, drawn, tmp_path):
+    series, truth = drawn(4), drawn(4, seed=8)
+    (tmp_path / "one.dcm").write_bytes(series.files[2])
+    viewer.choose("ct-l2")
+    viewer.open(tmp_path / "one.dcm", panes=2)
+    viewer.page.set_input_files("#reference-file", zipped(tmp_path / "b.zip", named(truth.files)))
+    viewer.settled(panes=3)
+    assert readout(viewer, 21, 33)[2] == truth.volume[2, 33, 21]
+
+
+def test_of_two_series_of_a_reference_one_is_chosen(viewer, drawn, tmp_path):
+    image, one, other = drawn(2), drawn(2, seed=3), drawn(2, seed=4)
+    viewer.choose("ct-l2")
+    viewer.open(zipped(tmp_path / "a.zip", named(image.files)), panes=2)
+    viewer.page.set_input_files("#reference-file", zipped(tmp_path / "b.zip", named([*one.files, *other.files])))
+    viewer.settled(panes=3)
+    viewer.page.get_by_label("Slice", exact=True).fill("1")
+    viewer.settled(panes=3)
+    assert readout(viewer, 21, 33)[2] == one.volume[0, 33, 21]
+    viewer.page.get_by_label("Series of the reference").select_option(index=1)
+    viewer.settled(panes=3)
+    assert readout(viewer, 22, 33)[2] == other.volume[0, 33, 22]
+
+
+def test_the_unit_form_is_of_its_file(viewer, tmp_path):
+    for folder, suffix in (("a", "npy"), ("b", "png")):
+        (tmp_path / folder).mkdir()
+        for number in range(2):
+            path = tmp_path / folder / f"{number}.{suffix}"
+            values = np.full((20, 30), 100, np.uint8)
+            if suffix == "npy":
+                np.save(path, values / np.float32(255))
+            else:
+                Image.fromarray(values).save(path)
+    intercept = viewer.page.get_by_label("Intercept")
+    viewer.open(*sorted((tmp_path / "a").iterdir()))
+    expect(intercept).to_have_value("0")
+    viewer.open(*sorted((tmp_path / "b").iterdir()))
+    expect(intercept).to_have_value("-1024")
+    intercept.fill("")
+    viewer.page.get_by_role("button", name="Read as HU").click()
+    expect(viewer.page.locator(".toast.error")).to_contain_text("numbers")
+
+
+def test_a_key_can_be_given_after_it_was_declined(page):
+    page.route("**/v1/jobs", lambda route: route.fulfill(status=401, json={"detail": "a key, please", "status": 401}))
+    page.get_by_role("link", name="Jobs").click()
+    page.locator("#key-dialog").get_by_role("button", name="Cancel").click()
+    page.locator("#jobs").get_by_role("button", name="Give a key").click()
+    expect(page.locator("#key-dialog")).to_be_visible()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 
 import pytest
@@ -27,7 +28,7 @@ async def test_every_file_of_the_folder_is_served_under_its_policy(serve):
             assert "script-src" not in policy or "script-src 'self';" in policy
             assert ("'unsafe-inline'" in policy) is (name == "which-loss.html")
             assert "unsafe-eval" not in policy
-    assert {path.name for path in FOLDER.iterdir() if path.is_file()} == set(ASSETS)
+    assert {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()} == set(ASSETS)
 
 
 async def test_the_page_is_at_the_root(serve):
@@ -59,7 +60,8 @@ def test_only_files_of_known_types_are_read(tmp_path):
     (tmp_path / "a.js").write_text("1")
     (tmp_path / "a.py").write_text("1")
     (tmp_path / "folder.js").mkdir()
-    assert set(read_assets(tmp_path)) == {"a.js"}
+    (tmp_path / "folder.js" / "b.css").write_text("")
+    assert set(read_assets(tmp_path)) == {"a.js", "folder.js/b.css"}
 
 
 @pytest.mark.parametrize("name", sorted(name for name in ASSETS if name.endswith((".js", ".css", ".html", ".svg"))))
@@ -75,11 +77,16 @@ def test_no_file_names_another_server_or_has_script_or_style_inside(name):
     assert re.findall(r"<script(?! type=\"module\" src=)|<style| style=| on[a-z]+=\"", text) == []
 
 
+def imported_by(name):
+    """Paths of the modules that a module names, in its comments, too."""
+    named = re.findall(r"""(?:from |import\()"(\.[^"]+)""", ASSETS[name].data.decode())
+    return {posixpath.normpath(posixpath.join(posixpath.dirname(name), each)) for each in named}
+
+
 def test_every_import_and_link_is_a_file_of_the_page():
-    for name, asset in ASSETS.items():
+    for name in ASSETS:
         if name.endswith(".js"):
-            imported = re.findall(r'from "\./([^"]+)"', asset.data.decode())
-            assert set(imported) <= set(ASSETS), name
+            assert imported_by(name) <= set(ASSETS), name
     linked = re.findall(r'(?:href|src)="web/([^"]+)"', ASSETS["index.html"].data.decode())
     assert set(linked) <= set(ASSETS)
 
@@ -88,7 +95,7 @@ def test_every_module_is_used():
     imported = {"main.js"}
     waiting = ["main.js"]
     while waiting:
-        found = set(re.findall(r'from "\./([^"]+)"', ASSETS[waiting.pop()].data.decode())) - imported
+        found = imported_by(waiting.pop()) - imported
         imported |= found
         waiting += found
     assert imported == {name for name in ASSETS if name.endswith(".js")}
