@@ -14,8 +14,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -147,6 +149,51 @@ def _until(page, expression, argument=None):
 @pytest.fixture(scope="session")
 def until():
     return _until
+
+
+@contextlib.contextmanager
+def proxy(server, prefix="/"):
+    """A proxy that takes a prefix off the path: its URL, and how many of the next answers to a path it cuts off."""
+    cut = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def forward(self):
+            assert self.path.startswith(prefix), self.path
+            path = f"/{self.path.removeprefix(prefix)}"
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            kept = {name: value for name, value in self.headers.items() if name.lower() not in {"connection", "origin"}}
+            answer = httpx.request(self.command, server + path, content=body, headers=kept, timeout=PATIENCE_S)
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                if name.lower() not in {"content-length", "connection", "date"}:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            broken = cut.get(path, 0) > 0
+            cut[path] = cut.get(path, 0) - 1
+            self.wfile.write(answer.content[: len(answer.content) // 2] if broken else answer.content)
+
+        do_GET = forward  # noqa: N815 - as the base class calls them
+        do_POST = forward  # noqa: N815
+
+        def log_message(self, *_):
+            """Says nothing."""
+
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{made.server_port}{prefix}", cut
+    finally:
+        made.shutdown()
+        thread.join()
+        made.server_close()
+
+
+@pytest.fixture(scope="session")
+def proxied():
+    """(server, prefix="/") -> context with the URL of a proxy, and how often it cuts answers to a path off."""
+    return proxy
 
 
 class Viewer:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -233,45 +229,12 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-class _Proxy(BaseHTTPRequestHandler):
-    """Hands on what comes for /some/prefix/, without it."""
-
-    server_url = ""
-
-    def _forward(self):
-        assert self.path.startswith(PREFIX), self.path
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in {"connection", "origin"}}
-        target = f"{self.server_url}/{self.path.removeprefix(PREFIX)}"
-        answer = httpx.request(self.command, target, content=body, headers=headers, timeout=60)
-        self.send_response(answer.status_code)
-        for name, value in answer.headers.items():
-            if name.lower() not in {"content-length", "connection", "date"}:
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.content)))
-        self.end_headers()
-        self.wfile.write(answer.content)
-
-    do_GET = _forward  # noqa: N815 - as the base class calls them
-    do_POST = _forward  # noqa: N815
-
-    def log_message(self, *_):
-        """Says nothing."""
-
-
-def test_below_a_prefix_of_a_proxy(tab, server, viewer_of, sample_files):
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), type("Proxy", (_Proxy,), {"server_url": server}))
-    thread = threading.Thread(target=proxy.serve_forever)
-    thread.start()
-    try:
-        page = tab(f"http://127.0.0.1:{proxy.server_port}{PREFIX}")
+def test_below_a_prefix_of_a_proxy(tab, server, proxied, viewer_of, sample_files):
+    with proxied(server, prefix=PREFIX) as (url, _):
+        page = tab(url)
         viewer = viewer_of(page)
         viewer.choose("ct-l2")
         viewer.open(sample_files[0], panes=2)
         assert f"{PREFIX}v1/reconstructions" in page.locator(".curl").text_content()
         page.get_by_role("link", name="Models").click()
         expect(page.locator("#model-table button[data-ref]").first).to_be_visible()
-    finally:
-        proxy.shutdown()
-        thread.join()
-        proxy.server_close()

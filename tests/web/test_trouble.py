@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import threading
 import types
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import numpy as np
@@ -280,40 +278,10 @@ def test_a_drag_ends_with_its_button(viewer, sample_files):
 
 
 @pytest.fixture
-def cutting(server):
-    """A proxy of the server that cuts the answers to paths in `cut` off, as often as the number there says."""
-    cut = {}
-
-    class Proxy(BaseHTTPRequestHandler):
-        def forward(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = {
-                name: value for name, value in self.headers.items() if name.lower() not in {"connection", "origin"}
-            }
-            answer = httpx.request(self.command, f"{server}{self.path}", content=body, headers=headers, timeout=60)
-            self.send_response(answer.status_code)
-            for name, value in answer.headers.items():
-                if name.lower() not in {"content-length", "connection", "date"}:
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            whole = cut.get(self.path, 0) == 0
-            cut[self.path] = max(0, cut.get(self.path, 0) - 1)
-            self.wfile.write(answer.content if whole else answer.content[: len(answer.content) // 2])
-
-        do_GET = forward  # noqa: N815 - as the base class calls them
-        do_POST = forward  # noqa: N815
-
-        def log_message(self, *_):
-            """Says nothing."""
-
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    thread = threading.Thread(target=proxy.serve_forever)
-    thread.start()
-    yield types.SimpleNamespace(url=f"http://127.0.0.1:{proxy.server_port}/", cut=cut)
-    proxy.shutdown()
-    thread.join()
-    proxy.server_close()
+def cutting(server, proxied):
+    """A proxy of the server that cuts the next answers to paths in `cut` off."""
+    with proxied(server) as (url, cut):
+        yield types.SimpleNamespace(url=url, cut=cut)
 
 
 def test_an_answer_that_breaks_off_loses_no_slice(tab, cutting, viewer_of, drawn, tmp_path):

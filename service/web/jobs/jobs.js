@@ -5,7 +5,7 @@
  *     events of at most two ----^        POST v1/jobs (job-form.js), DELETE
  */
 
-import { callJson, keys } from "../api.js";
+import { callJson } from "../api.js";
 import { fill, h, refill } from "../dom.js";
 import { follower } from "./follow.js";
 import { jobForm } from "./form.js";
@@ -13,6 +13,7 @@ import { jobRow } from "./row.js";
 import { keyedRows } from "../parts/keyed.js";
 import { isAnswer, isFinal, isLasting, refusal } from "../parts/refusal.js";
 import { repeating } from "../parts/repeat.js";
+import { viewOf } from "../parts/view.js";
 import { refresh } from "../parts/when.js";
 
 const EVERY_S = 3;
@@ -76,21 +77,9 @@ export function start(section) {
     refresh(rows);
   }
 
-  let visible = false;
-  keys.addEventListener("changed", () => {
+  const rekeyed = () => {
     streams.stop();
     offered = false;
-    if (visible) again.start();
-  });
-  return {
-    shown() {
-      visible = true;
-      again.start();
-    },
-    hidden() {
-      visible = false;
-      again.stop();
-      streams.stop();
-    },
   };
+  return viewOf(again, { rekeyed, left: () => streams.stop() });
 }

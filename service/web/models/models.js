@@ -5,7 +5,7 @@
  *                                             ^------------------- Back -------------------'
  */
 
-import { callJson, keys } from "../api.js";
+import { callJson } from "../api.js";
 import { choice } from "../parts/choice.js";
 import { fill, h, refill } from "../dom.js";
 import { whenChanged } from "../parts/keyed.js";
@@ -16,6 +16,7 @@ import { versionPage } from "./version.js";
 import { promotion } from "./promotion.js";
 import { isAnswer, isFinal, refusal } from "../parts/refusal.js";
 import { repeating } from "../parts/repeat.js";
+import { viewOf } from "../parts/view.js";
 
 const EVERY_S = 10;
 const GONE = { labels: {}, canary_weight: 0, versions: [] };
@@ -132,16 +133,5 @@ export function start(section) {
     return { chips, actions, update };
   }
 
-  let visible = false;
-  keys.addEventListener("changed", () => visible && again.start());
-  return {
-    shown() {
-      visible = true;
-      again.start();
-    },
-    hidden() {
-      visible = false;
-      again.stop();
-    },
-  };
+  return viewOf(again);
 }

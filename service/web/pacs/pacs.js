@@ -5,7 +5,7 @@
  *                     ^-- the state of a tile, the limit       '--> requeue, discard, remove, fetch --> again
  */
 
-import { callJson, keys } from "../api.js";
+import { callJson } from "../api.js";
 import { choice } from "../parts/choice.js";
 import { fill, h, refill } from "../dom.js";
 import { keyedRows } from "../parts/keyed.js";
@@ -15,6 +15,7 @@ import { quarantine } from "./quarantine.js";
 import { seriesRow } from "./series.js";
 import { isAnswer, isFinal, isLasting, refusal } from "../parts/refusal.js";
 import { repeating } from "../parts/repeat.js";
+import { viewOf } from "../parts/view.js";
 import { refresh } from "../parts/when.js";
 
 const EVERY_S = 5;
@@ -79,16 +80,5 @@ export function start(section) {
     refresh(body);
   }
 
-  let visible = false;
-  keys.addEventListener("changed", () => visible && again.start());
-  return {
-    shown() {
-      visible = true;
-      again.start();
-    },
-    hidden() {
-      visible = false;
-      again.stop();
-    },
-  };
+  return viewOf(again);
 }
