@@ -66,7 +66,7 @@ function chooser(series, shown, label, choose) {
 
 function seriesWords({ about: { unit, rows, columns, instance }, slices, from, to }, index) {
   const places = from === null ? null : from === to ? `at ${from.toFixed(1)} mm` : `${from.toFixed(1)} to ${to.toFixed(1)} mm`;
-  const words = [`${slices} slices`, places, instance?.kernel, instance?.slice_thickness && `${instance.slice_thickness} mm thick`, `${rows} × ${columns}`, unit];
+  const words = [slices === 1 ? "1 slice" : `${slices} slices`, places, instance?.kernel, instance?.slice_thickness && `${instance.slice_thickness} mm thick`, `${rows} × ${columns}`, unit];
   return `${index + 1}: ${words.filter(Boolean).join(", ")}`;
 }
 
