@@ -37,10 +37,13 @@ TAG = os.environ.get("CLEARSLICE_IMAGE", "clearslice:cpu")
 pytestmark = pytest.mark.skipif(not TOOL, reason="needs a built image and a container engine: make test-image")
 
 UID = 10001
-WRITABLE = {"/store", "/tmp"}  # noqa: S108 - the image's, not this machine's
+WRITABLE = {"/store", "/spool", "/tmp"}  # noqa: S108 - the image's, not this machine's
 STICKY = {"/var/tmp", "/run/lock"}  # noqa: S108
 """Of every Debian system, empty; under a read-only root they cannot be written either."""
 READY_SECONDS = 120
+SENT = 8
+"""Slices at once, large and many enough that some still wait when somebody looks."""
+
 STOP_SECONDS = 10
 """Of SIGTERM with a few slices accepted; an orchestrator kills after 10 s (docker stop) or 30 s (Kubernetes)."""
 
@@ -127,7 +130,7 @@ print(len(list(package.glob("__pycache__/*.pyc"))) > 0)
     assert compiled == "True"
 
 
-def test_its_user_can_write_to_the_store_and_tmp_only(written_by_the_user):
+def test_its_user_can_write_to_the_store_the_spool_and_tmp_only(written_by_the_user):
     mine = {path for path in written_by_the_user if not path.startswith(("/dev/", "/proc/", "/sys/"))}
     assert WRITABLE <= mine <= WRITABLE | STICKY
 
@@ -255,6 +258,15 @@ def test_with_a_key_it_restores_a_dicom_slice(service):
     assert not np.array_equal(derived.pixel_array, source.pixel_array)
 
 
+def test_the_page_is_there_with_all_its_files(service):
+    folder = Path(__file__).parents[2] / "service" / "web"
+    assert service.call("/", key=False) == (200, (folder / "index.html").read_bytes())
+    for path in folder.rglob("*"):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            assert service.call(f"/web/{name}", key=False) == (200, path.read_bytes()), name
+
+
 def test_the_native_decoders_work_in_it(service):
     """Libraries of the system that a wheel needs and a slim image lacks would show here."""
     in_image("python", "-c", "import gdcm, jpeg_ls, openjpeg, rle")
@@ -269,16 +281,16 @@ def test_the_native_decoders_work_in_it(service):
 
 def test_with_sigterm_it_answers_what_it_accepted_and_ends_in_time(service):
     slices = io.BytesIO()
-    np.save(slices, np.zeros((512, 512), np.float32))
+    np.save(slices, np.zeros((1024, 1024), np.float32))
 
     def restore(_):
         return service.restore("in.npy", slices.getvalue(), rescale_slope="1", rescale_intercept="0")[0]
 
-    with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        answers = [pool.submit(restore, number) for number in range(3)]
-        service.wait_until(lambda: service.queued() >= 2, 60)  # one on the device, two accepted and waiting
+    with concurrent.futures.ThreadPoolExecutor(SENT) as pool:
+        answers = [pool.submit(restore, number) for number in range(SENT)]
+        service.wait_until(lambda: service.queued() >= 2, 60)  # some on the device, others accepted and waiting
         assert service.terminate() < STOP_SECONDS
-        assert [answer.result() for answer in answers] == [200, 200, 200]
+        assert [answer.result() for answer in answers] == [200] * SENT
     assert service.process.wait(READY_SECONDS) == 0
     log = service.log.read_text()
     assert "Application shutdown complete" in log
