@@ -90,6 +90,10 @@ class Client:
             files["reference"] = ("reference", fields.pop("reference"), "application/octet-stream")
         return await self.http.post("/v1/reconstructions", files=files, data=fields, headers=headers)
 
+    async def look(self, image: bytes, *, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
+        """POST /v1/images."""
+        return await self.http.post("/v1/images", files={"image": ("image", image)}, data=fields, headers=headers)
+
 
 @pytest.fixture(autouse=True)
 def _no_request_id_left() -> Any:

@@ -8,25 +8,25 @@ opened(page, file, ...) -> chooses files and waits for the picture
 
 from __future__ import annotations
 
-import contextlib
-import os
+import io
+import runpy
 import shutil
-import socket
-import subprocess
-import sys
-import threading
-import time
 import types
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import expect, sync_playwright
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
 
 from imaging.phantom import trunk
 from imaging.phantom_dicom import PhantomSeries, series_files
+
+HERE = Path(__file__).parent
+SERVERS = types.SimpleNamespace(**runpy.run_path(str(HERE / "servers.py")))
+READER = types.SimpleNamespace(**runpy.run_path(str(HERE / "reader.py")))
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -37,7 +37,6 @@ FLAGS = [
     "--no-first-run",
 ]
 PATIENCE_S = 60
-POLL_MS = 20
 REFUSED = "Failed to load resource"
 """What Chromium logs of every answer above 399, which the page tells in words."""
 
@@ -46,51 +45,15 @@ LAPTOP = {"width": 1280, "height": 720}
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def serving(folder, **settings):
-    """A ready server of the shipped models; its URL."""
-    port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CLEARSLICE_")}
-    environment |= {"CLEARSLICE_PORT": str(port), "CLEARSLICE_SPOOL": str(folder / "spool"), **settings}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "clearslice.main", "serve"], env=environment, stdout=log, stderr=log
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        end = time.monotonic() + PATIENCE_S
-        while not _ready(url):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < end, "the server never became ready"
-            time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
-
-
-def _ready(url):
-    try:
-        return httpx.get(f"{url}/v2/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 @pytest.fixture(scope="session")
 def serve_at():
     """(folder, CLEARSLICE_SETTING=value) -> context with the URL of a ready server."""
-    return serving
+    return SERVERS.serving
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("server")) as url:
+    with SERVERS.serving(tmp_path_factory.mktemp("server")) as url:
         yield url
 
 
@@ -139,143 +102,25 @@ def page(tab, server):
     return made
 
 
-def _until(page, expression, argument=None):
-    end = time.monotonic() + PATIENCE_S
-    while not page.evaluate(expression, argument):
-        assert time.monotonic() < end, f"the page never came to {expression}"
-        page.wait_for_timeout(POLL_MS)
-
-
 @pytest.fixture(scope="session")
 def until():
-    return _until
-
-
-@contextlib.contextmanager
-def proxy(server, prefix="/"):
-    """A proxy that takes a prefix off the path: its URL, and how many of the next answers to a path it cuts off."""
-    cut = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def forward(self):
-            assert self.path.startswith(prefix), self.path
-            path = f"/{self.path.removeprefix(prefix)}"
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            kept = {name: value for name, value in self.headers.items() if name.lower() not in {"connection", "origin"}}
-            answer = httpx.request(self.command, server + path, content=body, headers=kept, timeout=PATIENCE_S)
-            self.send_response(answer.status_code)
-            for name, value in answer.headers.items():
-                if name.lower() not in {"content-length", "connection", "date"}:
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            broken = cut.get(path, 0) > 0
-            cut[path] = cut.get(path, 0) - 1
-            self.wfile.write(answer.content[: len(answer.content) // 2] if broken else answer.content)
-
-        do_GET = forward  # noqa: N815 - as the base class calls them
-        do_POST = forward  # noqa: N815
-
-        def log_message(self, *_):
-            """Says nothing."""
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=made.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{made.server_port}{prefix}", cut
-    finally:
-        made.shutdown()
-        thread.join()
-        made.server_close()
+    return READER.until
 
 
 @pytest.fixture(scope="session")
 def proxied():
     """(server, prefix="/") -> context with the URL of a proxy, and how often it cuts answers to a path off."""
-    return proxy
-
-
-class Viewer:
-    """What a reader does with the page, and sees."""
-
-    def __init__(self, page):
-        self.page = page
-
-    def choose(self, *models):
-        """Checks exactly these models."""
-        boxes = self.page.locator("#model-list input")
-        expect(boxes.first).to_be_visible()
-        for name in [str(box.get_attribute("data-ref")) for box in boxes.all()]:
-            self.page.locator(f'#model-list input[data-ref="{name}"]').set_checked(name.split("@")[0] in models)
-
-    def open(self, *files, panes=None):
-        """Chooses files and waits until all are read and every pane has its picture."""
-        self.page.set_input_files("#file", list(files))
-        self.settled(panes)
-        expect(self.page.locator("#opened progress")).to_have_count(0)
-        self.settled(panes)
-
-    def settled(self, panes=None):
-        """Waits until nothing is waited for."""
-        more = "" if panes is None else f" && panes.length === {panes}"
-        _until(
-            self.page,
-            "() => { const panes = [...document.querySelectorAll('.pane')]; return panes.length > 0"
-            f" && panes.every((pane) => pane.querySelector('.pane-waiting').hidden){more}; }}",
-        )
-
-    def titles(self):
-        return self.page.locator(".pane .title").all_text_contents()
-
-    def point(self, x, y, pane=0):
-        """Moves the mouse to the middle of a pixel."""
-        self.page.mouse.move(*self.place(x, y, pane))
-
-    def place(self, x, y, pane=0):
-        """Where a pixel of an image with square pixels, which fits its pane, is in the window."""
-        box = self.page.locator(".canvas").nth(pane).bounding_box()
-        rows, columns = self.size()
-        across = min(box["width"] / columns, box["height"] / rows)
-        left = box["x"] + box["width"] / 2 + (x - (columns - 1) / 2) * across
-        return left, box["y"] + box["height"] / 2 + (y - (rows - 1) / 2) * across
-
-    def size(self):
-        text = self.page.locator("#about-image dd").nth(1).text_content()
-        rows, columns = text.split(",")[0].split(" \u00d7 ")
-        return int(rows), int(columns)
-
-    def drag(self, begin, end):
-        self.point(*begin)
-        self.page.mouse.down()
-        self.point((begin[0] + end[0]) / 2, (begin[1] + end[1]) / 2)
-        self.point(*end)
-        self.page.mouse.up()
-
-    def values(self):
-        """What the panes say of the pixel under the cursor."""
-        return [float(text.removesuffix(" HU")) for text in self.page.locator(".pane .value").all_text_contents()]
-
-    def colour(self, x, y, pane=0):
-        """(red, green, blue) that a pane shows at a pixel."""
-        left, top = self.place(x, y, pane)
-        return self.page.evaluate(
-            "([pane, left, top]) => { const canvas = document.querySelectorAll('.canvas')[pane];"
-            " const box = canvas.getBoundingClientRect(); const ratio = canvas.width / box.width;"
-            " return [...canvas.getContext('2d').getImageData("
-            "Math.floor((left - box.x) * ratio), Math.floor((top - box.y) * ratio), 1, 1).data].slice(0, 3); }",
-            [pane, left, top],
-        )
+    return SERVERS.proxy
 
 
 @pytest.fixture
 def viewer(page):
-    return Viewer(page)
+    return READER.Viewer(page)
 
 
 @pytest.fixture(scope="session")
 def viewer_of():
-    return Viewer
+    return READER.Viewer
 
 
 PATIENT = PhantomSeries(
@@ -309,3 +154,40 @@ def sample_files():
     """The page's own sample, low and full dose."""
     web = Path(__file__).parents[2] / "service" / "web"
     return [web / "sample-low-dose.dcm", web / "sample-full-dose.dcm"]
+
+
+@pytest.fixture(scope="session")
+def hu_of():
+    """(path) -> the HU of a DICOM file, as pydicom decodes it."""
+
+    def hu(path):
+        dataset = dcmread(path)
+        return dataset.pixel_array.astype(np.float32) * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+
+    return hu
+
+
+@pytest.fixture
+def ct_small(tmp_path):
+    """pydicom's bundled CT: of a scanner, 128 x 128."""
+    path = tmp_path / "CT_small.dcm"
+    path.write_bytes(Path(str(get_testdata_file("CT_small.dcm"))).read_bytes())
+    return path
+
+
+@pytest.fixture(scope="session")
+def restored_by(server):
+    """(model ref, file, field=...) -> what the server makes of it, as numpy reads it."""
+
+    def restored(model, data, **fields):
+        answer = httpx.post(
+            f"{server}/v1/reconstructions",
+            files={"image": data},
+            data={"model": model, **fields},
+            headers={"Accept": "application/x-npy"},
+            timeout=60,
+        )
+        assert answer.status_code == 200
+        return np.load(io.BytesIO(answer.content))
+
+    return restored

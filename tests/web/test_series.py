@@ -16,13 +16,6 @@ from pydicom import Dataset, Sequence
 pytestmark = pytest.mark.web
 
 
-def zipped(path, files, method=zipfile.ZIP_DEFLATED):
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
-
-
 def tarred(path, files):
     with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
         for name, data in files.items():
@@ -43,7 +36,7 @@ def test_slices_of_an_archive_lie_as_in_the_patient(viewer, drawn, tmp_path, kin
     files = shuffled(series.files)
     if kind.endswith(".zip"):
         method = zipfile.ZIP_STORED if kind.startswith("stored") else zipfile.ZIP_DEFLATED
-        path = zipped(tmp_path / kind, files, method)
+        path = viewer.zipped(tmp_path / kind, files, method)
     else:
         path = tarred(tmp_path / kind, files)
     viewer.choose("ct-l2")
@@ -79,7 +72,7 @@ def test_files_chosen_together_are_a_series_and_the_wheel_goes_through_it(viewer
 
 def test_all_slices_are_restored_on_demand_as_the_service_does(viewer, server, drawn, tmp_path):
     series = drawn(16)
-    path = zipped(tmp_path / "s.zip", {f"{number:02d}": data for number, data in enumerate(series.files)})
+    path = viewer.zipped(tmp_path / "s.zip", series.files)
     viewer.choose("ct-l2")
     viewer.open(path, panes=2)
     viewer.page.get_by_role("button", name="Restore all").click()
@@ -102,7 +95,9 @@ def test_all_slices_are_restored_on_demand_as_the_service_does(viewer, server, d
 def test_what_is_no_image_is_left_out_and_named_with_the_services_words(viewer, drawn, tmp_path):
     series = drawn(3)
     files = {f"a{number}.dcm": data for number, data in enumerate(series.files)}
-    path = zipped(tmp_path / "s.zip", files | {"report.txt": b"no image", "DICOMDIR": b"x", "__MACOSX/._a": b"y"})
+    path = viewer.zipped(
+        tmp_path / "s.zip", files | {"report.txt": b"no image", "DICOMDIR": b"x", "__MACOSX/._a": b"y"}
+    )
     viewer.open(path)
     expect(viewer.page.locator("#opened .note")).to_contain_text("1 left out")
     expect(viewer.page.locator("#opened .note")).to_contain_text("report.txt")
@@ -112,7 +107,7 @@ def test_what_is_no_image_is_left_out_and_named_with_the_services_words(viewer, 
 def test_two_series_are_never_mixed_and_each_can_be_seen(viewer, drawn, tmp_path):
     one, other = drawn(3), drawn(2, seed=5)
     files = {f"{number}": data for number, data in enumerate([*one.files, *other.files])}
-    viewer.open(zipped(tmp_path / "two.zip", files))
+    viewer.open(viewer.zipped(tmp_path / "two.zip", files))
     expect(viewer.page.locator("#slices output")).to_contain_text("/ 3")
     which = viewer.page.get_by_label("Series")
     expect(which.locator("option")).to_have_count(2)
@@ -130,20 +125,20 @@ def test_two_series_are_never_mixed_and_each_can_be_seen(viewer, drawn, tmp_path
     ("name", "said"), [("cut.zip", "damaged or cut off"), ("empty.zip", "no file"), ("bytes.dcm", "bytes.dcm")]
 )
 def test_archives_and_files_that_cannot_be_read_say_why(viewer, drawn, tmp_path, name, said):
-    whole = zipped(tmp_path / "whole.zip", {"a": drawn(1).files[0]}).read_bytes()
-    empty = zipped(tmp_path / "none.zip", {}).read_bytes()
+    whole = viewer.zipped(tmp_path / "whole.zip", {"a": drawn(1).files[0]}).read_bytes()
+    empty = viewer.zipped(tmp_path / "none.zip", {}).read_bytes()
     data = {"cut.zip": whole[: len(whole) // 2], "empty.zip": empty, "bytes.dcm": b"no image at all"}
     (tmp_path / name).write_bytes(data[name])
     viewer.page.set_input_files("#file", tmp_path / name)
     expect(viewer.page.locator("[role=alert]").first).to_contain_text(said)
 
 
-def test_a_zip_bomb_is_stopped_at_the_size_that_it_states(page, tmp_path):
-    path = zipped(tmp_path / "bomb.zip", {"a": bytes(10**7)})
+def test_a_zip_bomb_is_stopped_at_the_size_that_it_states(viewer, tmp_path):
+    path = viewer.zipped(tmp_path / "bomb.zip", {"a": bytes(10**7)})
     data = bytearray(path.read_bytes())
     at = data.index(b"PK\x01\x02")
     data[at + 24 : at + 28] = (1000).to_bytes(4, "little")  # the directory now says that it is small
-    message = page.evaluate(
+    message = viewer.page.evaluate(
         "async (bytes) => { const {entriesOf} = await import('/web/files/archive.js');"
         " const [entry] = await entriesOf(new Blob([Uint8Array.from(bytes)]));"
         " try { await entry.blob(); } catch (error) { return error.message; } }",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import types
-import zipfile
 
 import httpx
 import numpy as np
@@ -16,82 +15,18 @@ from pydicom import dcmread
 pytestmark = pytest.mark.web
 
 
-def zipped(path, files):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
-
-
-def named(files):
-    return {f"{number:03d}.dcm": data for number, data in enumerate(files)}
-
-
-def readout(viewer, x, y):
-    """What is said of a pixel, once it is of that pixel."""
-    viewer.point(x, y)
-    expect(viewer.page.locator("#readout")).to_contain_text(f"x {x}, y {y}")
-    return viewer.values()
-
-
-def test_a_reference_lies_beside_the_slice_of_its_place(viewer, drawn, tmp_path):
-    image, truth = drawn(5), drawn(5, seed=9)
-    files = {**named(image.files), "002.dcm": b"damaged"}
-    viewer.choose("ct-l2")
-    viewer.open(zipped(tmp_path / "image.zip", files))
-    backwards = {f"{9 - number}.dcm": data for number, data in enumerate(truth.files[1:])}
-    viewer.page.set_input_files("#reference-file", zipped(tmp_path / "truth.zip", backwards))
-    expect(viewer.page.locator("#opened")).to_contain_text("truth.zip")
-    viewer.page.locator("#panes").focus()
-    viewer.page.keyboard.press("Home")
-    expect(viewer.page.locator(".pane-waiting").last).to_have_text("no slice of the reference lies here")
-    for at, number in ((2, 1), (3, 3), (4, 4)):
-        viewer.page.keyboard.press("PageDown")
-        expect(viewer.page.locator("#slices output")).to_contain_text(f"{at} / 4")
-        viewer.settled(panes=3)
-        values = readout(viewer, 20 + at, 30)
-        assert values[0] == image.volume[number, 30, 20 + at]
-        assert values[2] == truth.volume[number, 30, 20 + at]
-
-
-def test_a_reference_with_fewer_frames_stops_nothing(viewer, tmp_path):
-    frames = np.random.default_rng(0).random((4, 40, 50)).astype(np.float32)
-    np.save(tmp_path / "four.npy", frames)
-    np.save(tmp_path / "two.npy", frames[:2])
-    viewer.open(tmp_path / "four.npy", panes=2)
-    viewer.page.set_input_files("#reference-file", tmp_path / "two.npy")
-    expect(viewer.page.locator(".pane")).to_have_count(3)
-    viewer.page.get_by_label("Slice", exact=True).fill("4")
-    expect(viewer.page.locator("#slices output")).to_contain_text("4 / 4")
-    expect(viewer.page.locator(".pane-waiting").last).to_have_text("no slice of the reference lies here")
-
-
-def test_a_reference_of_another_size_is_calculated_with_nowhere(viewer, drawn, tmp_path):
-    (tmp_path / "image.dcm").write_bytes(drawn(1).files[0])
-    (tmp_path / "large.dcm").write_bytes(drawn(1, side=80).files[0])
-    viewer.choose("ct-l2")
-    viewer.open(tmp_path / "image.dcm", panes=2)
-    viewer.page.set_input_files("#reference-file", tmp_path / "large.dcm")
-    expect(viewer.page.locator(".pane-waiting").last).to_have_text("another size or unit")
-    viewer.page.keyboard.press("r")
-    viewer.page.get_by_role("button", name="Region").click()
-    viewer.drag((10, 10), (40, 40))
-    expect(viewer.page.locator("#region-card tbody tr")).to_have_count(2)
-    viewer.page.get_by_role("button", name="Differences").click()
-    viewer.page.get_by_label("Difference from").select_option("reference")
-    expect(viewer.page.locator(".pane-waiting").first).to_have_text("another size or unit")
-
-
 def test_another_file_of_the_same_name_is_another_file(viewer, tmp_path):
     for folder, grey in (("a", 70), ("b", 185)):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.full((20, 30), grey, np.uint8)).save(tmp_path / folder / "grey.png")
     viewer.open(tmp_path / "a" / "grey.png", panes=2)
     viewer.open(tmp_path / "b" / "grey.png", panes=2)
-    viewer.page.get_by_role("button", name="Read as HU").click()
-    viewer.page.get_by_role("button", name="Read as a picture").click()
-    viewer.settled(panes=2)
-    assert readout(viewer, 9, 9)[0] == pytest.approx(185 / 255, abs=6e-5)
+    for words in ("Read as HU", "Read as a picture"):
+        expect(viewer.page.locator("#auto-reason")).to_be_visible()  # nothing is asked any more
+        with viewer.opening():
+            viewer.page.get_by_role("button", name=words).click()
+        viewer.settled(panes=2)
+    assert viewer.read(9, 9)[0] == pytest.approx(185 / 255, abs=6e-5)
 
 
 def test_the_last_file_that_was_opened_wins(viewer, drawn, tmp_path):
@@ -116,7 +51,7 @@ def test_the_last_file_that_was_opened_wins(viewer, drawn, tmp_path):
 def test_noise_is_that_of_the_series_that_is_shown(viewer, drawn, tmp_path):
     few, many = drawn(2, noise=60, side=256), drawn(7, seed=4, noise=6, side=256)
     viewer.choose("ct-l2")
-    viewer.open(zipped(tmp_path / "both.zip", named([*few.files, *many.files])))
+    viewer.open(viewer.zipped(tmp_path / "both.zip", [*few.files, *many.files]))
     noise = viewer.page.locator("#about-image dt", has_text="Noise").locator("xpath=following-sibling::dd[1]")
     expect(noise).to_contain_text("HU")
     assert float(noise.text_content().removesuffix(" HU")) > 25
@@ -128,9 +63,8 @@ def test_noise_is_that_of_the_series_that_is_shown(viewer, drawn, tmp_path):
 def test_a_series_comes_before_the_pictures_beside_it(viewer, drawn, tmp_path):
     preview = io.BytesIO()
     Image.fromarray(np.full((20, 30), 9, np.uint8)).save(preview, "png")
-    files = {"000_preview.png": preview.getvalue(), **named(drawn(3).files)}
     viewer.choose("ct-l2")
-    viewer.open(zipped(tmp_path / "export.zip", files))
+    viewer.open(viewer.zipped(tmp_path / "export.zip", [preview.getvalue(), *drawn(3).files]))
     expect(viewer.page.locator("#about-image")).to_contain_text("DICOM")
     expect(viewer.page.locator("#slices output")).to_contain_text("/ 3")
     expect(viewer.page.locator("#auto-reason")).to_contain_text("ct-")
@@ -143,25 +77,16 @@ def test_scouts_of_another_orientation_are_a_series_of_their_own(viewer, drawn, 
     dataset.SeriesInstanceUID = dcmread(io.BytesIO(files[0])).SeriesInstanceUID
     scout = io.BytesIO()
     dataset.save_as(scout)
-    viewer.open(zipped(tmp_path / "s.zip", named([*files, scout.getvalue()])))
+    viewer.open(viewer.zipped(tmp_path / "s.zip", [*files, scout.getvalue()]))
     expect(viewer.page.get_by_label("Series").locator("option")).to_have_count(2)
     expect(viewer.page.locator("#slices output")).to_contain_text("/ 3")
 
 
 def test_a_busy_service_is_asked_again(viewer, drawn, tmp_path):
     page = viewer.page
-    refused = []
-
-    def busy(route):
-        if len(refused) < 3:
-            refused.append(route.request.url)
-            route.fulfill(status=503, json={"detail": "no requests are taken now", "status": 503})
-        else:
-            route.continue_()
-
-    page.route("**/v1/images", busy)
+    viewer.refuse("**/v1/images", times=3, status=503, detail="no requests are taken now")
     viewer.choose("ct-l2")
-    page.set_input_files("#file", zipped(tmp_path / "s.zip", named(drawn(4).files)))
+    page.set_input_files("#file", viewer.zipped(tmp_path / "s.zip", drawn(4).files))
     expect(page.locator("#opened .note")).to_contain_text("no requests are taken now")
     viewer.settled(panes=2)
     expect(page.locator("#slices output")).to_contain_text("/ 4")
@@ -170,22 +95,17 @@ def test_a_busy_service_is_asked_again(viewer, drawn, tmp_path):
 
 def test_a_restoration_that_failed_is_tried_again(viewer, sample_files):
     page = viewer.page
-    failing = [True]
-    page.route(
-        "**/v1/reconstructions",
-        lambda route: route.fulfill(status=504, json={"detail": "too late"}) if failing[0] else route.continue_(),
-    )
+    viewer.refuse("**/v1/reconstructions", times=1, status=504, detail="too late")
     viewer.choose("ct-l2")
     page.set_input_files("#file", sample_files[0])
     expect(page.locator(".pane-waiting").last).to_have_text("too late")
-    failing[0] = False
     page.locator(".pane").last.get_by_role("button", name="Try again").click()
     viewer.settled(panes=2)
 
 
 def test_a_slow_click_on_a_model_counts_while_slices_arrive(viewer, drawn, tmp_path):
     viewer.choose("ct-l2")
-    viewer.page.set_input_files("#file", zipped(tmp_path / "s.zip", named(drawn(60).files)))
+    viewer.page.set_input_files("#file", viewer.zipped(tmp_path / "s.zip", drawn(60).files))
     expect(viewer.page.locator(".pane").first).to_be_visible()
     box = viewer.page.locator('#model-list input[data-ref^="ct-huber@"]')
     box.hover()
@@ -231,7 +151,7 @@ def test_without_a_secure_origin(tab, server, viewer_of, drawn, tmp_path):
     page.reload()
     viewer = viewer_of(page)
     viewer.choose("ct-l2")
-    viewer.open(zipped(tmp_path / "s.zip", named(drawn(2).files)), panes=2)
+    viewer.open(viewer.zipped(tmp_path / "s.zip", drawn(2).files), panes=2)
     page.locator("#copy-curl").click()
     assert page.evaluate("getSelection().toString()").startswith("curl ")
     expect(page.locator("#opened progress")).to_have_count(0)
@@ -289,7 +209,7 @@ def test_an_answer_that_breaks_off_loses_no_slice(tab, cutting, viewer_of, drawn
     viewer = viewer_of(page)
     viewer.choose("ct-l2")
     cutting.cut["/v1/images"] = 1
-    page.set_input_files("#file", zipped(tmp_path / "s.zip", named(drawn(3).files)))
+    page.set_input_files("#file", viewer.zipped(tmp_path / "s.zip", drawn(3).files))
     expect(page.locator("#opened .note")).to_contain_text("did not answer")
     page.locator("#opened").get_by_role("button", name="Try again").click()
     viewer.settled(panes=2)
@@ -307,67 +227,13 @@ def test_a_list_goes_on_after_an_answer_that_broke_off(tab, cutting):
 
 def test_a_slice_that_the_service_failed_at_is_told_and_read_again(viewer, drawn, tmp_path):
     page = viewer.page
-    failed = []
-
-    def fail_once(route):
-        if len(failed) == 0:
-            failed.append(route.request.url)
-            route.fulfill(status=500, json={"detail": "a defect"})
-        else:
-            route.continue_()
-
-    page.route("**/v1/images", fail_once)
+    viewer.refuse("**/v1/images", times=1, status=500, detail="a defect")
     viewer.choose("ct-l2")
-    page.set_input_files("#file", zipped(tmp_path / "s.zip", named(drawn(4).files)))
+    page.set_input_files("#file", viewer.zipped(tmp_path / "s.zip", drawn(4).files))
     expect(page.locator("#opened .note")).to_contain_text("a defect")
     page.locator("#opened").get_by_role("button", name="Try again").click()
     expect(page.locator("#opened progress")).to_have_count(0)
     expect(page.locator("#slices output")).to_contain_text("/ 4")
-
-
-def test_phases_at_one_place_have_their_own_references(viewer, drawn, tmp_path):
-    phases, truths = drawn(2), drawn(2, seed=6)
-    files, references = [], []
-    for source, target in ((phases.files, files), (truths.files, references)):
-        for number, data in enumerate(source):
-            dataset = dcmread(io.BytesIO(data))
-            dataset.ImagePositionPatient = ["0", "0", "5"]
-            dataset.InstanceNumber = str(number + 1)
-            out = io.BytesIO()
-            dataset.save_as(out)
-            target.append(out.getvalue())
-    viewer.choose("ct-l2")
-    viewer.open(zipped(tmp_path / "a.zip", named(files)), panes=2)
-    viewer.page.set_input_files("#reference-file", zipped(tmp_path / "b.zip", named(references)))
-    viewer.page.get_by_label("Slice", exact=True).fill("2")
-    viewer.settled(panes=3)
-    expect(viewer.page.locator("#slices output")).to_contain_text("2 / 2")
-    values = readout(viewer, 21, 33)
-    assert (values[0], values[2]) == (phases.volume[1, 33, 21], truths.volume[1, 33, 21])
-
-
-def test_a_slice_has_the_reference_at_its_place_in_a_series(viewer, drawn, tmp_path):
-    series, truth = drawn(4), drawn(4, seed=8)
-    (tmp_path / "one.dcm").write_bytes(series.files[2])
-    viewer.choose("ct-l2")
-    viewer.open(tmp_path / "one.dcm", panes=2)
-    viewer.page.set_input_files("#reference-file", zipped(tmp_path / "b.zip", named(truth.files)))
-    viewer.settled(panes=3)
-    assert readout(viewer, 21, 33)[2] == truth.volume[2, 33, 21]
-
-
-def test_of_two_series_of_a_reference_one_is_chosen(viewer, drawn, tmp_path):
-    image, one, other = drawn(2), drawn(2, seed=3), drawn(2, seed=4)
-    viewer.choose("ct-l2")
-    viewer.open(zipped(tmp_path / "a.zip", named(image.files)), panes=2)
-    viewer.page.set_input_files("#reference-file", zipped(tmp_path / "b.zip", named([*one.files, *other.files])))
-    viewer.settled(panes=3)
-    viewer.page.get_by_label("Slice", exact=True).fill("1")
-    viewer.settled(panes=3)
-    assert readout(viewer, 21, 33)[2] == one.volume[0, 33, 21]
-    viewer.page.get_by_label("Series of the reference").select_option(index=1)
-    viewer.settled(panes=3)
-    assert readout(viewer, 22, 33)[2] == other.volume[0, 33, 22]
 
 
 def test_the_unit_form_is_of_its_file(viewer, tmp_path):

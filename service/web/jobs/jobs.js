@@ -2,7 +2,7 @@
  * The page of jobs.
  *
  *     GET v1/jobs every 3 s --> jobs by id --keyed rows--> articles
- *     events of at most two ----^        POST v1/jobs (job-form.js), DELETE
+ *     events of at most two ----^        POST v1/jobs (form.js), DELETE
  */
 
 import { callJson } from "../api.js";

@@ -32,8 +32,7 @@ export async function look(image, { noise, signal }) {
  * A file, restored at full strength, in the unit of its values and not rounded.
  * @param {{blob: Blob, rescale: [number, number] | null}} image
  * @param {string} model ref.
- * @returns {Promise<{planes: import("./planes.js").Plane[], model: string, precision: string, device: string,
- *     warning: string, milliseconds: number}>}
+ * @returns {Promise<{planes: import("./planes.js").Plane[], model: string, precision: string, warning: string}>}
  */
 export async function restore(image, model, signal) {
   const answer = await call("v1/reconstructions", {
@@ -47,9 +46,7 @@ export async function restore(image, model, signal) {
     planes: readPlanes(await bodyOf(answer, "arrayBuffer")),
     model: headers.get("Clearslice-Model"),
     precision: headers.get("Clearslice-Precision"),
-    device: headers.get("Clearslice-Device"),
     warning: headers.get("Clearslice-Warning") ?? "",
-    milliseconds: Number(/infer;dur=([\d.]+)/.exec(headers.get("Server-Timing"))?.[1]),
   };
 }
 

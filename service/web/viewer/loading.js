@@ -60,8 +60,7 @@ function* outward(count, index) {
 export class Loader extends EventTarget {
   /**
    * @param {import("./study.js").Study} study
-   * @param {() => {index: number, restored: What[], spreads: What[], everything: boolean} | null} wanted asked before each
-   *     request; null for nothing now.
+   * @param {() => {index: number, restored: What[], spreads: What[], everything: boolean}} wanted asked before each request.
    */
   constructor(study, wanted) {
     super();
@@ -124,8 +123,8 @@ export class Loader extends EventTarget {
 
   _next() {
     const { slices } = this.study;
+    if (slices.length === 0) return null;
     const wanted = this._wanted();
-    if (!wanted || slices.length === 0) return null;
     const kept = new Set();
     let next = null;
     let bytes = 0;

@@ -27,10 +27,10 @@ export function start(session) {
   let abort = new AbortController();
   let before = null;
   session.addEventListener("change", ({ names }) => {
-    if (!["loaded", "models", "strength", "index", "reference", "study", "about"].some((name) => names.has(name))) return;
+    if (!["loaded", "models", "strength", "index", "reference", "study", "about", "retry"].some((name) => names.has(name))) return;
     place.hidden = !session.reference;
     const wanted = session.reference ? measurable(session) : null;
-    if (same(wanted, before)) return; // a slice elsewhere arrived, say
+    if (same(wanted, before) && !names.has("retry")) return; // a slice elsewhere arrived, say
     before = wanted;
     clearTimeout(timer);
     abort.abort();
@@ -72,9 +72,12 @@ async function refresh(place, session, wanted, { signal, sorted }) {
     }
     if (!signal.aborted) show(place, session, wanted, sorted);
   } catch (error) {
-    if (!signal.aborted) refill(place, error.message, () => [h("h2", {}, "Metrics"), h("p", { class: "note bad", role: "alert" }, error.message)]);
+    if (!signal.aborted) refill(place, error.message, () => [h("h2", {}, "Metrics"), failed(error, session)]);
   }
 }
+
+const failed = (error, session) =>
+  h("div", { class: "note bad", role: "alert" }, h("p", {}, error.message), h("button", { type: "button", onclick: () => session.retry() }, "Try again"));
 
 /** Answers by the planes that they are of, so that what is looked at again is not measured again. */
 const answers = new WeakMap();

@@ -1,6 +1,6 @@
 /** How to look: tool, mode, window, differences, zoom; and the slice. Controls show the state, and change it. */
 
-import { fill, h } from "../dom.js";
+import { fill, h, refill } from "../dom.js";
 import { step } from "./gestures.js";
 import { LEAST_WIDTH, PRESETS, RELATIVE_WINDOW } from "./shading.js";
 import { positionOf } from "./study.js";
@@ -67,24 +67,23 @@ function windowing(session) {
     const chosen = offered(session)[Number(presets.value)];
     if (chosen) session.set({ window: { center: chosen.center, width: chosen.width } });
   });
-  let offeredFor = null;
   return {
     element: h("div", { class: "group" }, presets, h("label", {}, "C ", center), h("label", {}, "W ", width)),
     show: () => {
       const about = session.study?.about;
       for (const each of [center, width, presets]) each.disabled = !about;
       if (!about) return;
-      if (offeredFor !== about) {
-        offeredFor = about;
-        fill(presets, h("option", { value: "" }, "Window…"), offered(session).map(({ name, center: c, width: w }, index) => h("option", { value: String(index) }, `${name} (${shown(c)} / ${shown(w)})`)));
-      }
-      const at = offered(session).findIndex((each) => each.center === session.window.center && each.width === session.window.width);
+      const all = offered(session);
+      refill(presets, all, () => [h("option", { value: "" }, "Window…"), all.map(optionOf)]);
+      const at = all.findIndex((each) => each.center === session.window.center && each.width === session.window.width);
       presets.value = at < 0 ? "" : String(at);
       if (document.activeElement !== center) center.value = shown(session.window.center);
       if (document.activeElement !== width) width.value = shown(session.window.width);
     },
   };
 }
+
+const optionOf = ({ name, center, width }, index) => h("option", { value: String(index) }, `${name} (${shown(center)} / ${shown(width)})`);
 
 /** Windows of the file, then those of the field. */
 function offered({ study: { about } }) {
@@ -115,11 +114,7 @@ function swiping(session, viewer) {
 }
 
 function options(select, sides, value) {
-  const wanted = sides.map(({ id, title }) => `${id}\n${title}`).join("\n\n");
-  if (select.dataset.shown !== wanted) {
-    select.dataset.shown = wanted;
-    fill(select, sides.map(({ id, title }) => h("option", { value: id }, title)));
-  }
+  refill(select, sides.map(({ id, title }) => [id, title]), () => sides.map(({ id, title }) => h("option", { value: id }, title)));
   select.value = value ?? "";
 }
 
