@@ -14,6 +14,8 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.engine import Engine
+from service.http_protocol import LimitedHttp
+from service.memory import keep_freed
 from service.settings import Settings, is_loopback
 from service.telemetry import configure_logging
 
@@ -41,6 +43,7 @@ def run(settings: Settings) -> None:
         UnsafeConfiguration: as `create_app` says.
         SystemExit: the address cannot be bound.
     """
+    keep_freed()
     app = create_app(settings)
     configure_logging(settings.log_level)
     _tell_who_may_call(settings)
@@ -63,7 +66,7 @@ def serve_app(app: FastAPI, settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http="h11",  # httptools sets no limit to the size of headers
+        http=LimitedHttp,
         log_config=None,
         access_log=False,
         server_header=False,

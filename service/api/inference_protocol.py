@@ -148,15 +148,16 @@ async def run(request: Request, name: str) -> Response:
     engine = engine_of(request)
     with engine.admit():
         timeout = parse_timeout(request.headers.get(TIMEOUT_HEADER), longest=engine.settings.request_timeout)
+        ref, chunks = _ref(name, _version(request)), list[bytes]()
+        await receive(request, BodyLimits(engine.settings.max_upload_bytes, engine.settings.upload_timeout), chunks.append)
+        deadline = time.monotonic() + timeout
         sent = Sent(
-            ref=_ref(name, _version(request)),
-            body=bytearray(),
+            ref=ref,
+            body=b"".join(chunks),
             encoding=request.headers.get("content-encoding", ""),
             header=request.headers.get(LENGTH_HEADER),
         )
-        limits = BodyLimits(engine.settings.max_upload_bytes, engine.settings.upload_timeout)
-        await receive(request, limits, sent.body.extend)
-        deadline = time.monotonic() + timeout
+        chunks.clear()
         answer = await while_connected(request, infer(engine, sent, deadline=deadline, counts=_counts(request)))
     headers = {
         **answer.headers,

@@ -70,19 +70,29 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientLeft: the connection closed first; `work` was cancelled.
     """
-    engine = engine_of(request)
-    working = asyncio.ensure_future(work)
+    working = asyncio.current_task()
+    assert working is not None  # noqa: S101 - a coroutine that awaits runs in one
+    left = False
+
+    def leave(_: object) -> None:
+        nonlocal left
+        left = True
+        working.cancel()
+
     leaving = asyncio.ensure_future(_disconnected(request))
+    leaving.add_done_callback(leave)
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        engine.instruments.abandoned.inc()
-        raise ClientLeft("the client closed the connection before its answer was ready")
+        return await work
+    except asyncio.CancelledError:
+        if not left or working.cancelling() > 1:  # somebody else wants it to end, too
+            raise
+        engine_of(request).instruments.abandoned.inc()
+        raise ClientLeft("the client closed the connection before its answer was ready") from None
     finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        leaving.remove_done_callback(leave)
+        leaving.cancel()
+        if left:
+            working.uncancel()
 
 
 async def _disconnected(request: Request) -> None:

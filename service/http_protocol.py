@@ -1,0 +1,109 @@
+"""HTTP/1.1 as uvicorn's fast parser reads it, with the limits that it lacks: how large a request's head may be, and how
+long it may take.
+
+    connection --(head: MAX_HEAD_BYTES, HEAD_SECONDS)--> app --> answer
+                  431           408       400
+
+A head is the request line and the headers. What is refused here reached no route, and the connection is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from service.api.problems import answer_to
+from service.errors import HeadTimeout, HeadTooLarge, MalformedRequest, ServiceError
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Several times what the most cookie-laden browser sends."""
+
+HEAD_SECONDS: Final = 30.0
+"""From a head's first byte to its last. A connection may wait for the first as long as between two requests."""
+
+
+class LimitedHttp(HttpToolsProtocol):
+    """One connection; arguments as uvicorn gives them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._heads = 0
+        self._in_body = False
+        self._waited_for = 0
+        self._patience: asyncio.TimerHandle | None = None
+        self._problem: ServiceError | None = None
+        self._is_last = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait(self.timeout_keep_alive)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_last and not self._in_body:
+            return
+        before = (self._heads, self._in_body)
+        super().data_received(data)
+        if before != (self._heads, False):
+            self._waited_for = 0
+            return
+        # all of it belongs to a head whose end has not come
+        self._waited_for += len(data)
+        if self._waited_for > MAX_HEAD_BYTES:
+            self._refuse(_too_large())
+        elif self._waited_for == len(data):
+            self._wait(HEAD_SECONDS)
+
+    def on_headers_complete(self) -> None:
+        self._stop_waiting()
+        self._heads += 1
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            self._problem = _too_large()
+            raise self._problem
+        super().on_headers_complete()
+        self._in_body = True
+        if self.parser.should_upgrade():  # to another protocol: it is not, and the parser reads nothing beyond it
+            self._is_last = True
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn with any error of the parser."""
+        self._refuse(self._problem or MalformedRequest("the bytes on this connection are no HTTP/1.1 request"))
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._patience = self.loop.call_later(seconds, self._lose_patience)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _lose_patience(self) -> None:
+        if self._waited_for == 0:  # there is nobody to be told
+            self.transport.close()
+        else:
+            self._refuse(HeadTimeout(f"the request's headers did not arrive within {HEAD_SECONDS:g} seconds"))
+
+    def _refuse(self, error: ServiceError) -> None:
+        self._stop_waiting()
+        if self.transport.is_closing():
+            return
+        answer = answer_to(error, "")
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        lines = [name + b": " + value + b"\r\n" for name, value in headers]
+        self.transport.write(b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", bytes(answer.body)]))
+        self.transport.close()
+
+
+def _too_large() -> HeadTooLarge:
+    return HeadTooLarge(f"the request line and headers have more than {MAX_HEAD_BYTES} bytes")
