@@ -164,7 +164,7 @@ def create_app(
         health,
         page,
     ):
-        app.include_router(module.router)
+        app.router.routes.extend(module.router.routes)  # included routers would be looked through twice
     problems.install(app)
     app.add_middleware(HostCheck, names=allowed_names(settings))
     app.add_middleware(RequestContext, instruments=instruments, traces=traces)

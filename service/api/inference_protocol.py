@@ -42,6 +42,47 @@ _VERSIONED: dict[str, Any] = {
 _READ, _SEND, _ADMIN = ([requires(scope)] for scope in (Scope.READ, Scope.RECONSTRUCT, Scope.ADMIN))
 
 
+@router.post("/v2/models/{name}/infer", summary="Restore a tensor", openapi_extra=schemas.INFER, dependencies=_SEND)
+@router.post(
+    "/v2/models/{name}/versions/{version}/infer",
+    summary="Restore a tensor with a version",
+    openapi_extra={**schemas.INFER, "parameters": [*schemas.INFER["parameters"], *_VERSIONED["parameters"]]},
+    dependencies=_SEND,
+)
+async def run(request: Request, name: str) -> Response:
+    """Restores images, (N, H, W, 1) in the model's unit, each by itself.
+
+    The tensor comes as binary data behind the JSON part, or as numbers in it. FP32 is answered, in the shape that came:
+    `restored`, and of models that say how sure they are `lower` and `upper`, or `sigma`, unless `outputs` says
+    otherwise. The guard's warning, if any, is in `parameters` and in the header `Clearslice-Warning`.
+    """
+    engine = engine_of(request)
+    with engine.admit():
+        timeout = parse_timeout(request.headers.get(TIMEOUT_HEADER), longest=engine.settings.request_timeout)
+        ref, chunks = _ref(name, _version(request)), list[bytes]()
+        await receive(request, BodyLimits(engine.settings.max_upload_bytes, engine.settings.upload_timeout), chunks.append)
+        deadline = time.monotonic() + timeout
+        sent = Sent(
+            ref=ref,
+            body=b"".join(chunks),
+            encoding=request.headers.get("content-encoding", ""),
+            header=request.headers.get(LENGTH_HEADER),
+        )
+        chunks.clear()
+        answer = await while_connected(request, infer(engine, sent, deadline=deadline, counts=_counts(request)))
+    headers = {
+        **answer.headers,
+        MODEL_HEADER: answer.version.ref,
+        "Clearslice-Precision": answer.precision,
+        "Clearslice-Device": answer.device,
+        "Server-Timing": server_timing(answer.seconds),
+        "Cache-Control": "no-store",
+    }
+    if answer.warnings:
+        headers[WARNING_HEADER] = "; ".join(answer.warnings)
+    return Parts(answer.body, headers)
+
+
 @router.get("/v2/models/stats", summary="Statistics of all versions", dependencies=_READ)
 async def all_statistics(request: Request) -> Response:
     """Of every version in the store."""
@@ -129,47 +170,6 @@ async def ready(request: Request, name: str) -> Response:
     if not is_ready or reason:
         return JSONResponse({"error": reason}, status_code=503)
     return JSONResponse({"name": found.name, "ready": True})
-
-
-@router.post("/v2/models/{name}/infer", summary="Restore a tensor", openapi_extra=schemas.INFER, dependencies=_SEND)
-@router.post(
-    "/v2/models/{name}/versions/{version}/infer",
-    summary="Restore a tensor with a version",
-    openapi_extra={**schemas.INFER, "parameters": [*schemas.INFER["parameters"], *_VERSIONED["parameters"]]},
-    dependencies=_SEND,
-)
-async def run(request: Request, name: str) -> Response:
-    """Restores images, (N, H, W, 1) in the model's unit, each by itself.
-
-    The tensor comes as binary data behind the JSON part, or as numbers in it. FP32 is answered, in the shape that came:
-    `restored`, and of models that say how sure they are `lower` and `upper`, or `sigma`, unless `outputs` says
-    otherwise. The guard's warning, if any, is in `parameters` and in the header `Clearslice-Warning`.
-    """
-    engine = engine_of(request)
-    with engine.admit():
-        timeout = parse_timeout(request.headers.get(TIMEOUT_HEADER), longest=engine.settings.request_timeout)
-        ref, chunks = _ref(name, _version(request)), list[bytes]()
-        await receive(request, BodyLimits(engine.settings.max_upload_bytes, engine.settings.upload_timeout), chunks.append)
-        deadline = time.monotonic() + timeout
-        sent = Sent(
-            ref=ref,
-            body=b"".join(chunks),
-            encoding=request.headers.get("content-encoding", ""),
-            header=request.headers.get(LENGTH_HEADER),
-        )
-        chunks.clear()
-        answer = await while_connected(request, infer(engine, sent, deadline=deadline, counts=_counts(request)))
-    headers = {
-        **answer.headers,
-        MODEL_HEADER: answer.version.ref,
-        "Clearslice-Precision": answer.precision,
-        "Clearslice-Device": answer.device,
-        "Server-Timing": server_timing(answer.seconds),
-        "Cache-Control": "no-store",
-    }
-    if answer.warnings:
-        headers[WARNING_HEADER] = "; ".join(answer.warnings)
-    return Parts(answer.body, headers)
 
 
 @router.post("/v2/repository/index", summary="All versions", dependencies=_READ)
