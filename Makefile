@@ -34,6 +34,9 @@ RELATIVE_REPORTED = $(SIGMAS:%=gaussian:sigma=%) poisson $(SHARES:%=impulse:shar
 SIGMAS = 0.1 0.03 0.2
 SHARES = 0.05 0.2
 
+# other servers that make bench measures beside ours, each with its requirements in bench/peers/
+PEERS = litserve rayserve
+
 SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
@@ -69,7 +72,7 @@ format: $(DEVELOPMENT)  ## let ruff fix what it can
 bench: $(DEVELOPMENT)  ## measure the service beside its model, and training beside its data, as ratios in one run; writes docs/benchmarks/
 	.venv/bin/python -m bench.serve --write
 	.venv/bin/python -m bench.train --write $(if $(wildcard $(DATA)/train),--data $(DATA))
-	.venv/bin/python -m bench.wire --write $(if $(wildcard build/peers/litserve),--litserve build/peers/litserve/bin/python)
+	.venv/bin/python -m bench.wire --write $(foreach peer,$(PEERS),$(if $(wildcard build/peers/$(peer)/.installed),--$(peer) build/peers/$(peer)/bin/python))
 	.venv/bin/python -m bench.networks --write
 	.venv/bin/python -m bench.pacs --write
 	.venv/bin/python -m bench.page --write
@@ -80,7 +83,7 @@ behaviour: $(DEVELOPMENT)  ## overload for a minute, and two hundred reloads und
 growth: $(DEVELOPMENT)  ## how cost grows with images, clients, series and models; writes docs/benchmarks/growth.md (ten minutes, 12 GB of memory)
 	.venv/bin/python -m bench.growth --write --largest
 
-peers: build/peers/litserve/.installed  ## other servers, each in an environment of its own, which make bench then measures beside ours
+peers: $(PEERS:%=build/peers/%/.installed)  ## other servers, each in an environment of its own, which make bench then measures beside ours
 
 networks: $(DEVELOPMENT)  ## train designs of networks for the same steps, and measure them; writes docs/networks.md (an hour on one core; resumes)
 	.venv/bin/python -m bench.networks --data $(DATA) --steps 3000 --write
@@ -136,7 +139,7 @@ lock:  ## resolve pyproject.toml anew into requirements/ (needs uv)
 	$(LOCK) --extra cpu --extra training -o requirements/training.txt
 	$(LOCK) --extra cpu --extra training --extra dev -c requirements/training.txt -o requirements/dev.txt
 	$(COMPILE) requirements/audit.in -o requirements/audit.txt
-	$(COMPILE) bench/peers/litserve.in -c requirements/cpu.txt -o bench/peers/litserve.txt
+	for peer in $(PEERS); do $(COMPILE) bench/peers/$$peer.in -c requirements/cpu.txt -o bench/peers/$$peer.txt || exit; done
 LOCK = $(COMPILE) pyproject.toml
 COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet

@@ -20,7 +20,7 @@ import numpy as np
 
 from imaging.formats import encode_npy
 
-Way = Literal["plain", "litserve", "infer", "reconstructions"]
+Way = Literal["plain", "bare", "litserve", "rayserve", "infer", "reconstructions"]
 
 HOUNSFIELD = {"rescale_slope": "1", "rescale_intercept": "0"}
 TIMEOUT_S = 60.0
@@ -29,7 +29,7 @@ TIMEOUT_S = 60.0
 def request_of(way: Way, url: str, file: Path) -> httpx.Request:
     """What each client posts again and again: the image of an NPY file, (1, H, W, 1), or (H, W) for reconstructions."""
     batch = np.load(file)
-    if way == "plain":
+    if way in {"plain", "bare", "rayserve"}:
         return httpx.Request("POST", url, content=file.read_bytes())
     if way == "litserve":
         text = json.dumps({"npy": base64.b64encode(file.read_bytes()).decode()}).encode()

@@ -1,6 +1,9 @@
 """The server that everybody writes first: an array in, an array out, and nothing else.
 
-python -m bench.plain SAVED_MODEL PORT
+python -m bench.plain SAVED_MODEL PORT [bare]
+
+It runs under uvicorn with httptools and uvloop, which `uvicorn[standard]` brings. With `bare` it runs with h11 and
+asyncio, which are what `pip install fastapi uvicorn` alone gives.
 """
 
 from __future__ import annotations
@@ -36,5 +39,14 @@ def plain_app(saved_model: Path) -> FastAPI:
     return app
 
 
+def main(saved_model: str, port: str, variant: str = "standard") -> None:
+    """Serves on loopback until a signal."""
+    app = plain_app(Path(saved_model))
+    if variant == "bare":
+        uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="error", http="h11", loop="asyncio")
+    else:
+        uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="error", http="httptools", loop="uvloop")
+
+
 if __name__ == "__main__":
-    uvicorn.run(plain_app(Path(sys.argv[1])), host="127.0.0.1", port=int(sys.argv[2]), log_level="error")
+    main(*sys.argv[1:])

@@ -1,9 +1,10 @@
 """What our server costs around a model that costs nothing, beside the server that everybody writes first.
 
-    adds 1: plain endpoint (bench.plain), LitServe, inference protocol, multipart --1 and 8 clients, in turn--> ratios
+    adds 1: plain endpoints (bench.plain), peers, inference protocol, multipart --1 and 8 clients, in turn--> ratios
                                                                                      docs/benchmarks/wire.md
 
-The plain endpoint checks nothing, has no limits, no queue, no deadlines, no metrics and no log.
+The plain endpoint checks nothing, has no limits, no queue, no deadlines, no metrics and no log. Peers (LitServe, Ray
+Serve) are measured where an environment that has them is named.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from bench.client import Way
+from bench.client import Way, request_of
 from bench.server import serving
 from bench.trivial import NAME, publish
 from training.provenance import machine, processor
@@ -36,12 +37,16 @@ REPORT = ROOT / "docs" / "benchmarks" / "wire.md"
 SIZE = (512, 512)
 CLIENTS = (1, 8)
 TITLES: dict[Way, str] = {
-    "plain": "plain FastAPI endpoint, NPY in and out",
+    "plain": "plain FastAPI endpoint, uvicorn[standard], NPY in and out",
+    "bare": "plain FastAPI endpoint, uvicorn alone, NPY in and out",
     "litserve": "LitServe, base64 in JSON",
+    "rayserve": "Ray Serve, NPY in and out",
     "infer": "inference protocol, binary",
     "reconstructions": "multipart, NPY in and out",
 }
-START_SECONDS = 60.0
+PEERS: dict[Way, str] = {"litserve": "LitServe", "rayserve": "Ray Serve"}
+START_SECONDS = 120.0  # Ray Serve alone takes 40 on two cores
+END_SECONDS = 20.0
 
 
 @dataclass
@@ -58,8 +63,17 @@ class Tally:
 
 
 @contextlib.contextmanager
-def other_server(program: Sequence[str | Path], saved_model: Path, *, path: str = "/") -> Iterator[str]:
-    """The URL of a running server that takes a SavedModel and a port.
+def other_server(
+    way: Way, program: Sequence[str | Path], saved_model: Path, file: Path, *, arguments: Sequence[str] = ()
+) -> Iterator[str]:
+    """The URL of a running server, once it answers what it will be asked.
+
+    Args:
+        way: what it will be asked.
+        program: takes a SavedModel and a port.
+        saved_model: what it serves.
+        file: what clients post.
+        arguments: what the program takes after the port.
 
     Raises:
         SystemExit: it did not start.
@@ -67,31 +81,40 @@ def other_server(program: Sequence[str | Path], saved_model: Path, *, path: str 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [*program, saved_model, str(port)]
+    command = [*program, saved_model, str(port), *arguments]
     with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as process:  # noqa: S603 - our own programs
         try:
             begin, url = time.monotonic(), f"http://127.0.0.1:{port}"
-            while True:
-                with contextlib.suppress(httpx.TransportError):
-                    if httpx.get(f"{url}{path}").status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                        break
+            request = request_of(way, url, file)
+            while not _is_answered(request):
                 if process.poll() is not None or time.monotonic() - begin > START_SECONDS:
-                    raise SystemExit(f"{program[-1]} did not start; its output is above")
+                    raise SystemExit(f"{TITLES[way]} did not start; its output is above")
                 time.sleep(0.05)
             yield url
         finally:
-            os.killpg(process.pid, signal.SIGKILL)  # LitServe's workers outlive a polite end
+            process.terminate()  # Ray ends its processes itself: some are in groups of their own
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(END_SECONDS)
+            with contextlib.suppress(ProcessLookupError):  # where nobody is left
+                os.killpg(process.pid, signal.SIGKILL)  # LitServe's workers outlive a polite end
 
 
-def measure(*, seconds: float, rounds: int, litserve: Path | None = None) -> str:
+def _is_answered(request: httpx.Request) -> bool:
+    try:
+        return httpx.post(request.url, content=request.content, headers=request.headers).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def measure(*, seconds: float, rounds: int, peers: Mapping[Way, Path]) -> str:
     """The report as Markdown.
 
     Args:
         seconds: of each turn.
         rounds: how many turns each way gets with each number of clients.
-        litserve: the Python of an environment that has it, or None to leave it out.
+        peers: of those to measure, the Python of an environment that has it.
     """
-    ways = [way for way in TITLES if way != "litserve" or litserve is not None]
+    ways = [way for way in TITLES if way not in PEERS or way in peers]
     tallies = {(way, clients): Tally() for way in ways for clients in CLIENTS}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as servers:
         store = publish(Path(folder))
@@ -100,10 +123,12 @@ def measure(*, seconds: float, rounds: int, litserve: Path | None = None) -> str
         saved_model = store.resolve(NAME).path
         ours = servers.enter_context(serving(store.writable)).url
         urls: dict[Way, str] = {"infer": ours, "reconstructions": ours}
-        urls["plain"] = servers.enter_context(other_server([sys.executable, "-m", "bench.plain"], saved_model))
-        if litserve is not None:
-            program = [litserve, ROOT / "bench" / "peers" / "litserve_server.py"]
-            urls["litserve"] = servers.enter_context(other_server(program, saved_model, path="/health"))
+        plain = [sys.executable, "-m", "bench.plain"]
+        urls["plain"] = servers.enter_context(other_server("plain", plain, saved_model, file))
+        urls["bare"] = servers.enter_context(other_server("bare", plain, saved_model, file, arguments=["bare"]))
+        for way, python in peers.items():
+            peer = [python, ROOT / "bench" / "peers" / f"{way}_server.py"]
+            urls[way] = servers.enter_context(other_server(way, peer, saved_model, file))
         for turn in range(rounds + 1):
             for (way, clients), tally in tallies.items():
                 found = _turn(urls[way], file, clients, seconds, way)
@@ -121,7 +146,7 @@ def _turn(url: str, file: Path, clients: int, seconds: float, way: Way) -> dict[
 
 
 def _report(tallies: dict[tuple[Way, int], Tally]) -> str:
-    heads = "".join(f" {clients} client{'s' * (clients > 1)}, requests/s | of the plain one's |" for clients in CLIENTS)
+    heads = "".join(f" {clients} client{'s' * (clients > 1)}, requests/s | of the first row's |" for clients in CLIENTS)
     lines = [f"| |{heads}", "|---" * (1 + 2 * len(CLIENTS)) + "|"]
     for way, title in TITLES.items():
         if (way, CLIENTS[0]) not in tallies:
@@ -134,7 +159,10 @@ def _report(tallies: dict[tuple[Way, int], Tally]) -> str:
     where = f"{machine()['cores']} cores of {processor()}, {datetime.now(UTC):%Y-%m-%d}"
     return (
         f"# The wire\n\n`python -m bench.wire`, {where}. A model that adds 1 to {SIZE[0]} x {SIZE[1]} float32; clients"
-        " and servers share the cores, and all ways took turns.\n\n" + "\n".join(lines) + "\n"
+        " and servers share the cores, and all ways took turns. The two plain endpoints are one program,"
+        " `bench/plain.py`: the first runs under uvicorn with httptools and uvloop, as `pip install uvicorn[standard]`"
+        " brings them, the second with h11 and asyncio, which are all that `pip install fastapi uvicorn` gives; the"
+        " ratios are to the first, the stronger.\n\n" + "\n".join(lines) + "\n"
     )
 
 
@@ -144,11 +172,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each turn")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each way")
     parser.add_argument("--write", action="store_true", help=f"also write {REPORT.relative_to(ROOT)}")
-    parser.add_argument(
-        "--litserve", type=Path, metavar="PYTHON", help="of an environment that has LitServe: make peers"
-    )
+    for way, name in PEERS.items():
+        text = f"of an environment that has {name}: make peers"
+        parser.add_argument(f"--{way}", type=Path, metavar="PYTHON", help=text)
     options = parser.parse_args()
-    text = measure(seconds=options.seconds, rounds=options.rounds, litserve=options.litserve)
+    peers = {way: python for way in PEERS if (python := getattr(options, way)) is not None}
+    text = measure(seconds=options.seconds, rounds=options.rounds, peers=peers)
     sys.stdout.write(text)
     if options.write:
         REPORT.write_text(text, encoding="utf-8")

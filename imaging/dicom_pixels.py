@@ -259,9 +259,12 @@ def _padding_mask(
     stored: NDArray[Any], hounsfield: NDArray[np.float32], declared: tuple[int, int] | None
 ) -> NDArray[np.bool_] | None:
     mask = undeclared_padding(hounsfield)
-    if declared is not None:
-        mask |= (stored >= declared[0]) & (stored <= declared[1])
-    return mask if mask.any() else None
+    if declared is None:
+        return mask
+    inside = (stored >= declared[0]) & (stored <= declared[1])
+    if mask is not None:
+        inside |= mask
+    return inside if inside.any() else None
 
 
 def _padding_value(dataset: Dataset, keyword: str) -> int | None:

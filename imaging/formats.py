@@ -11,6 +11,7 @@ back by `service/dicom/derive.py`, since a derived image needs more than pixels.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from imaging.dicom_file import looks_like_dicom, read_dicom
 from imaging.dicom_pixels import image_from_dataset
 from imaging.enhanced_ct import frames_from_dataset, is_multi_frame_ct
 from imaging.errors import ImagingError, NotAnImage, UnsuitableImage, UnsupportedFormat
+from imaging.finite import all_finite
 from imaging.frames import Frames
 from imaging.hounsfield import check_reach, undeclared_padding
 from imaging.image import AIR_HU, Format, Image, Rescale, Unit, to_stored_values
@@ -130,12 +132,13 @@ def decode(
         stored = read_npy(data, limits=limits)
     else:
         stored = read_png(data, limits=limits)
-    if not np.isfinite(stored).all():
+    low, high = float(stored.min()), float(stored.max())
+    if not (math.isfinite(low) and math.isfinite(high)):  # both are NaN where a pixel is
         raise UnsuitableImage("the image holds NaN or infinite values; every pixel must be a finite number")
     unit: Unit = "relative" if rescale is None else "HU"
     if rescale is None:
         rescale = _relative(stored, relative_range, min_is_white=tiff is not None and tiff.min_is_white)
-    check_reach(rescale, float(stored.min()), float(stored.max()))
+    check_reach(rescale, low, high)
     several = stored.ndim == 3  # noqa: PLR2004 - (N, H, W)
     images = tuple(_image(plane, kind, unit, rescale) for plane in (stored if several else stored[np.newaxis]))
     return Frames(images, stacked=kind == "npy" and several, tiff=tiff, notes=notes)
@@ -200,7 +203,7 @@ def encode_png(pixels: NDArray[np.float32], *, rescale: Rescale, bits: Literal[8
     Raises:
         ValueError: not (H, W), or not finite.
     """
-    if not np.isfinite(pixels).all():
+    if not all_finite(pixels):
         raise ValueError("pixels hold NaN or infinite values")
     stored = np.rint(rescale.to_stored(pixels)).clip(0, (1 << bits) - 1)
     return write_png(stored.astype(np.uint8 if bits == 8 else np.uint16))  # noqa: PLR2004
@@ -209,10 +212,8 @@ def encode_png(pixels: NDArray[np.float32], *, rescale: Rescale, bits: Literal[8
 def _image(stored: NDArray[Any], kind: Format, unit: Unit, rescale: Rescale) -> Image:
     """One image of a file that states no unit."""
     pixels, padding = rescale.to_physical(stored), None
-    if unit == "HU":
-        mask = undeclared_padding(pixels)
-        padding = mask if mask.any() else None
-        pixels[mask] = AIR_HU
+    if unit == "HU" and (padding := undeclared_padding(pixels)) is not None:
+        pixels = np.where(padding, np.float32(AIR_HU), pixels)
     return Image(pixels=pixels, unit=unit, stored=stored, rescale=rescale, format=kind, padding=padding)
 
 

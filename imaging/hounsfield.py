@@ -32,10 +32,10 @@ def check_reach(rescale: Rescale, low: float, high: float) -> None:
         )
 
 
-def undeclared_padding(hounsfield: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """True where an image (H, W) in HU has its lowest value, if that is at most `UNDECLARED_PADDING_HU`."""
+def undeclared_padding(hounsfield: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """True where an image (H, W) in HU has its lowest value, if that is at most `UNDECLARED_PADDING_HU`; else None."""
     lowest = hounsfield.min()
     if lowest > UNDECLARED_PADDING_HU:
-        return np.zeros(hounsfield.shape, np.bool_)
+        return None
     mask: NDArray[np.bool_] = hounsfield == lowest
     return mask

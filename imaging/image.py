@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import UnsuitableImage
+from imaging.finite import all_finite
 
 if TYPE_CHECKING:
     from imaging.dicom_file import SourceInstance
@@ -53,9 +54,12 @@ class Rescale:
         return self.slope == 1 and self.intercept == 0
 
     def to_physical(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        """Physical values, float32, of stored values of any real dtype and any shape (computed in float64)."""
+        """Physical values, float32, of stored values of any real dtype and any shape (computed in float64).
+
+        Where they are the stored ones, and float32, it is the same array.
+        """
         if self.changes_nothing and np.can_cast(stored.dtype, np.float32):
-            return stored.astype(np.float32)
+            return stored.astype(np.float32, copy=False)
         values = stored.astype(np.float64)
         values *= self.slope  # in place: fresh memory for each step would cost more than the arithmetic
         values += self.intercept
@@ -102,7 +106,7 @@ class Image:
                 raise ValueError(f"{name} has shape {array.shape}, pixels {self.pixels.shape}")
             if array is not None:
                 array.flags.writeable = False
-        if not np.isfinite(self.pixels).all():
+        if not all_finite(self.pixels):
             raise UnsuitableImage("the image holds NaN or infinite values; every pixel must be a finite number")
         self.pixels.flags.writeable = False
 
@@ -142,7 +146,7 @@ def to_stored_values(
     """
     if restored.shape != image.pixels.shape or restored.dtype != np.float32:
         raise ValueError(f"restored must be {image.pixels.shape} float32, not {restored.shape} {restored.dtype}")
-    if not np.isfinite(restored).all():
+    if not all_finite(restored):
         raise ValueError("restored holds NaN or infinite values")
     if image.rescale.changes_nothing and image.stored.dtype == dtype == np.float32 and low <= np.finfo(dtype).min:
         return StoredPixels(restored if image.padding is None else np.where(image.padding, image.stored, restored), 0)

@@ -62,7 +62,7 @@ def read_npy(data: bytes, *, limits: Limits) -> NDArray[Any]:
             f" but holds {found}"
         )
     values = np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
-    return values.astype(dtype.newbyteorder("="), order="C")
+    return np.require(values, dtype.newbyteorder("="), ["C", "A"])  # a view of the file where it can be
 
 
 def write_npy(values: NDArray[Any]) -> bytes:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -137,16 +137,24 @@ def _check_batch(batch: Any) -> None:
         raise ValueError(f"batch has shape {batch.shape}, which holds no pixel")
 
 
-def load_restorer(version: ModelVersion, *, precision: Literal["auto", "float32", "bfloat16"] = "auto") -> Restorer:
-    """Loads a version on the GPU if TensorFlow sees one, else on the CPU, and proves it there before anyone uses it.
+def load_restorer(
+    version: ModelVersion,
+    *,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    device: str | None = None,
+    timings: Mapping[str, float] | None = None,
+) -> Restorer:
+    """Loads a version on a device, and proves it there before anyone uses it.
 
     Args:
         version: from `ModelStore.resolve`.
         precision: `auto` times both on one 512 x 512 image and keeps the faster that reproduces the golden sample.
+        device: one of `available_devices`; None for the first: a GPU if TensorFlow sees one, else the CPU.
+        timings: of the same weights on the same device, when they were loaded before: `auto` then measures no more.
 
     Raises:
         RefusedVersion: files, signatures or golden sample are not as the manifest says; or `bfloat16` was asked for
-            and the version has no such signature.
+            and the version has no such signature; or TensorFlow computes it on another device.
         ModelStoreError: TensorFlow is not installed.
     """
     manifest = version.manifest
@@ -154,7 +162,8 @@ def load_restorer(version: ModelVersion, *, precision: Literal["auto", "float32"
     golden = read_golden(version.path, manifest)
     if precision == "bfloat16" and BFLOAT16 not in manifest.signatures:
         raise RefusedVersion(f"{version.ref} has no bfloat16 signature; load it in float32")
-    device, functions, answer = _load(version)
+    device = available_devices()[0] if device is None else device
+    functions, answer = _load(version, device)
     uncertain: UncertainRestorer | None = None
     if answer is not None:
         outputs = manifest.signatures[UNCERTAINTY].outputs
@@ -172,10 +181,12 @@ def load_restorer(version: ModelVersion, *, precision: Literal["auto", "float32"
             proven["bfloat16"] = prove("bfloat16")
         except RefusedVersion as error:
             logger.warning("%s; serving it in float32", error)
-    timings = time_each({candidate: functions[SIGNATURES[candidate]] for candidate in proven})
-    fastest = min(proven, key=lambda candidate: timings[candidate])
+    if timings is None or not proven.keys() <= timings.keys():
+        timings = time_each({candidate: functions[SIGNATURES[candidate]] for candidate in proven})
+    times = dict(timings)
+    fastest = min(proven, key=lambda candidate: times[candidate])
     restore = functions[SIGNATURES[fastest]]
-    return _TensorFlowRestorer(version, fastest, device, timings, proven[fastest], uncertain, restore)
+    return _TensorFlowRestorer(version, fastest, device, times, proven[fastest], uncertain, restore)
 
 
 def replay(
@@ -240,10 +251,12 @@ def time_each(
     return timings
 
 
-def _load(
-    version: ModelVersion,
-) -> tuple[str, dict[str, Callable[[Batch], Batch]], Callable[[Batch], dict[str, Batch]] | None]:
-    """The device; the signatures that only restore as functions on arrays; and `with_uncertainty`, if there is one."""
+def available_devices() -> tuple[str, ...]:
+    """What models can run on, as in `GPU:0`: all GPUs that TensorFlow sees, and where there are none the CPU.
+
+    Raises:
+        ModelStoreError: TensorFlow is not installed.
+    """
     tf = import_tensorflow()
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -253,7 +266,15 @@ def _load(
     if gpus:
         # TensorFloat-32 keeps 10 of 23 bits, so float32 would not be what the manifest's tolerance is about.
         tf.config.experimental.enable_tensor_float_32_execution(False)
-    device = "GPU:0" if gpus else "CPU:0"
+    devices = tf.config.list_logical_devices("GPU" if gpus else "CPU")
+    return tuple(device.name.removeprefix("/device:") for device in devices)
+
+
+def _load(
+    version: ModelVersion, device: str
+) -> tuple[dict[str, Callable[[Batch], Batch]], Callable[[Batch], dict[str, Batch]] | None]:
+    """The signatures that only restore as functions on arrays; and `with_uncertainty`, if there is one."""
+    tf = import_tensorflow()
     try:
         with tf.device(device):
             model = tf.saved_model.load(str(version.path))
@@ -262,7 +283,7 @@ def _load(
     check_signatures(model.signatures, version.manifest)
     signatures = version.manifest.signatures
 
-    # Both go through `model`, so that the function keeps the variables alive: a signature alone does not.
+    # All go through `model`, so that the function keeps the variables alive: a signature alone does not.
 
     def run(name: str, batch: Batch) -> dict[str, Any]:
         try:
@@ -271,6 +292,15 @@ def _load(
         except tf.errors.ResourceExhaustedError as error:
             raise OutOfDeviceMemory(f"{device} has not the memory to restore {batch.shape}") from error
         return answers
+
+    def check_placement() -> None:
+        """TensorFlow computes elsewhere, and says nothing, where a device cannot do what is asked."""
+        side = version.manifest.size_multiple
+        for name in signatures:
+            for answer in run(name, np.zeros((1, side, side, 1), np.float32)).values():
+                found = answer.device.rpartition("device:")[2]
+                if found != device:
+                    raise RefusedVersion(f"{version.ref} was to run on {device}, and TensorFlow runs it on {found}")
 
     def restorer_of(name: str) -> Callable[[Batch], Batch]:
         def restore(batch: Batch) -> Batch:
@@ -283,8 +313,9 @@ def _load(
         answers = run(UNCERTAINTY, batch)
         return {name: np.asarray(answers[name]) for name in signatures[UNCERTAINTY].outputs}  # TensorFlow sorts them
 
+    check_placement()
     functions = {name: restorer_of(name) for name in (FLOAT32, BFLOAT16) if name in signatures}
-    return device, functions, answer_all if UNCERTAINTY in signatures else None
+    return functions, answer_all if UNCERTAINTY in signatures else None
 
 
 def import_tensorflow() -> Any:

@@ -290,9 +290,9 @@ class Engine:
         )
 
     def abreast(self) -> int:
-        """How many images of a series to have in progress, so that the device never waits for them: those of a run, and
+        """How many images of a series to have in progress, so that no device ever waits for them: those of a run, and
         as many that are read and written meanwhile. Others' requests wait behind no more than these."""
-        return 2 * self._executor.images_at_once(BUSY_SIZE)
+        return 2 * self._executor.images_at_once(BUSY_SIZE) * max(1, self._executor.devices())
 
     async def _proven(self, prepared: Prepared, deadline: float) -> Prepared:
         """A canary that cannot be loaded, or not in time, leaves its series to the version before it."""

@@ -1,12 +1,13 @@
-"""The device's only thread, and the line before it.
+"""One thread for each device, and the line before them.
 
-    restore() --(place free?)--> line --(who else fits into this run?)--> device thread --> Restored
+    restore() --(place free?)--> line --(who else fits into this run?)--> a device's thread --> Restored
                  TooBusy          |                                          |
                             DeadlinePassed                 ModelFailed, OutOfDeviceMemory of one image
 
-The batch is what waits when the device is free and may share a run, as far as the pixel budget goes. Nothing ever waits
-for a batch to fill. The numbers of images in a run are powers of two, so that few shapes have to be warm. A run that
-fails, because the device has not the memory for it, say, is repeated in halves.
+A device that is free takes what has waited longest, of what it has the model for. The batch is what waits then and may
+share a run, as far as the pixel budget goes. Nothing ever waits for a batch to fill. The numbers of images in a run are
+powers of two, so that few shapes have to be warm. A run that fails, because the device has not the memory for it, say,
+is repeated in halves.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from model_store.errors import OutOfDeviceMemory
 from service.batching import stack, unstack
 from service.errors import DeadlinePassed, TooBusy
+from service.replicas import Restore
 from service.telemetry import Instruments
 from service.turns import Turn, Turns
 
@@ -31,19 +32,12 @@ _RECENT = 0.2
 """Weight of the newest run in the moving average that `Retry-After` is estimated from."""
 
 
-class Restores(Protocol):
-    """What the executor needs of a restorer."""
-
-    def __call__(self, batch: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """(N, H, W, 1) -> (N, H, W, C)."""
-
-
 @dataclass(frozen=True)
 class Alike:
     """What images must have in common to share a run.
 
     Attributes:
-        of: the loaded restorer and the outputs, compared as they are.
+        of: the loaded version and the outputs, compared as they are.
         bucket: (H, W) on the network's grid.
     """
 
@@ -56,13 +50,13 @@ class Work:
     """One image, or part of one.
 
     Attributes:
-        restore: loaded, and kept loaded by the caller until the answer is there.
+        restore: by device; loaded, and kept loaded by the caller until the answer is there.
         batch: (1, H, W, 1) float32.
         ref: of the version, for the figures.
         alike: with what it may share a run; None for nothing.
     """
 
-    restore: Restores
+    restore: Mapping[str, Restore]
     batch: NDArray[np.float32]
     ref: str = ""
     alike: Alike | None = None
@@ -75,11 +69,13 @@ class Restored:
     Attributes:
         batch: (1, H, W, C).
         infer_seconds: the run, whoever shared it.
-        run: which one it was; None for several, of tiles.
+        device: which ran; of several runs, of tiles, the last.
+        run: which one it was; None for several.
     """
 
     batch: NDArray[np.float32]
     infer_seconds: float
+    device: str
     run: object | None = None
 
 
@@ -90,7 +86,8 @@ class Ran:
     Attributes:
         batches: of each image, (1, H, W, C) with a channel for each output.
         infer_seconds: all runs together.
-        precision, device: of the runs.
+        precision: of the runs.
+        device: of the runs; comma-separated where they were on several.
     """
 
     batches: list[NDArray[np.float32]]
@@ -100,7 +97,9 @@ class Ran:
 
 
 class Executor:
-    """One thread that runs restorers, one batch at a time, first come first served.
+    """A thread for each device, which runs restorers, one batch at a time, first come first served.
+
+    A device gets its thread with the first work that can be done on it.
 
     Args:
         max_queue: how many images may wait (those that run are not counted).
@@ -113,11 +112,9 @@ class Executor:
         self._batch_pixels = batch_pixels
         self._instruments = instruments
         self._turns: Turns[Work, Restored] = Turns(instruments.queue_depth.set)
-        self._began: float | None = None
+        self._began: dict[str, float] = {}
         self._typical_seconds = 1.0
-        # A daemon, so that a run that hangs cannot keep a terminated process alive.
-        self._thread = threading.Thread(target=self._run, name="device", daemon=True)
-        self._thread.start()
+        self._threads: dict[str, threading.Thread] = {}
 
     async def restore(self, works: Sequence[Work], *, deadline: float, admitted: bool = False) -> list[Restored]:
         """Does the works of one request when their turn comes.
@@ -137,8 +134,10 @@ class Executor:
             self._instruments.shed.labels("queue").inc()
             raise TooBusy(
                 f"{len(self._turns)} images already wait for the device, and no more may; try again later",
-                retry_after=max(1, math.ceil(self._typical_seconds * len(self._turns))),
+                retry_after=max(1, math.ceil(self._typical_seconds * len(self._turns) / max(1, self.devices()))),
             )
+        for device in works[0].restore:
+            self._serve_on(device)
         turns = [Turn[Work, Restored](work, deadline) for work in works]
         for turn in turns:
             self._turns.add(turn)
@@ -166,20 +165,33 @@ class Executor:
         """How many images wait."""
         return len(self._turns)
 
+    def devices(self) -> int:
+        """How many have had work so far."""
+        return len(self._threads)
+
     def running_seconds(self) -> float:
-        """Age of the run in progress; 0 when there is none."""
-        began = self._began
-        return 0.0 if began is None else time.monotonic() - began
+        """Age of the oldest run in progress; 0 when there is none."""
+        began = list(self._began.values())
+        return time.monotonic() - min(began) if began else 0.0
 
     def close(self) -> None:
-        """Ends the thread after its present run."""
+        """Ends the threads after their present runs."""
         self._turns.close()
 
-    def _run(self) -> None:
-        while self._serve(self._turns.first()):
+    def _serve_on(self, device: str) -> None:
+        if device not in self._threads:
+            # A daemon, so that a run that hangs cannot keep a terminated process alive.
+            self._threads[device] = threading.Thread(target=self._run, args=(device,), name=device, daemon=True)
+            self._threads[device].start()
+
+    def _run(self, device: str) -> None:
+        def can(work: Work) -> bool:
+            return device in work.restore
+
+        while self._serve(device, self._turns.first(can)):
             pass  # no variable here outlives its turn: images and answers are freed before the thread waits again
 
-    def _serve(self, first: Turn[Work, Restored] | None) -> bool:
+    def _serve(self, device: str, first: Turn[Work, Restored] | None) -> bool:
         if first is None:
             return False
         turns = [first]
@@ -189,14 +201,14 @@ class Executor:
             turns += self._turns.more(
                 lambda work: work.alike == alike, lambda fitting: _power_of_two(min(most, 1 + fitting)) - 1
             )
-        self._began = time.monotonic()
+        self._began[device] = time.monotonic()
         try:
-            self._restore(turns)
+            self._restore(device, turns)
         finally:
-            self._began = None
+            del self._began[device]
         return True
 
-    def _restore(self, turns: Sequence[Turn[Work, Restored]]) -> None:
+    def _restore(self, device: str, turns: Sequence[Turn[Work, Restored]]) -> None:
         """Settles all turns of one run; where that fails, of ever smaller ones."""
         turns = [turn for turn in turns if turn.wanted()]
         if not turns:
@@ -204,7 +216,7 @@ class Executor:
         begin, run = time.monotonic(), object()
         answers: list[NDArray[np.float32]] = []
         try:
-            answers = _answers([turn.work for turn in turns])
+            answers = _answers(device, [turn.work for turn in turns])
         except BaseException as error:  # noqa: BLE001 - whatever is raised belongs to the callers, not to this thread
             if isinstance(error, OutOfDeviceMemory):
                 self._instruments.out_of_memory.inc()
@@ -214,27 +226,27 @@ class Executor:
         if not answers:  # and not while the error holds on to what did not fit
             # less at once; and whose image it was that cannot be restored, nobody else shall feel
             middle = len(turns) // 2
-            self._restore(turns[:middle])
-            self._restore(turns[middle:])
+            self._restore(device, turns[:middle])
+            self._restore(device, turns[middle:])
             return
         seconds = time.monotonic() - begin
         self._typical_seconds += _RECENT * (seconds / len(turns) - self._typical_seconds)
-        self._account([turn.work for turn in turns], seconds)  # first: who has an answer finds it in the figures
+        self._account(device, [turn.work for turn in turns], seconds)  # first: who has an answer finds it there
         for turn, answer in zip(turns, answers, strict=True):
-            turn.settle(Restored(answer, seconds, run))
+            turn.settle(Restored(answer, seconds, device, run))
 
-    def _account(self, works: Sequence[Work], seconds: float) -> None:
+    def _account(self, device: str, works: Sequence[Work], seconds: float) -> None:
         ref, alike = works[0].ref, works[0].alike
         own = sum(work.batch.shape[1] * work.batch.shape[2] for work in works)
         given = own if alike is None or len(works) == 1 else len(works) * math.prod(alike.bucket)
-        self._instruments.device_seconds.labels(ref).inc(seconds)
+        self._instruments.device_seconds.labels(ref, device).inc(seconds)
         self._instruments.device_pixels.labels(ref).inc(given)
         self._instruments.padded_pixels.labels(ref).inc(given - own)
         self._instruments.batch_images.labels(ref).observe(len(works))
 
 
-def _answers(works: Sequence[Work]) -> list[NDArray[np.float32]]:
-    restore, alike = works[0].restore, works[0].alike
+def _answers(device: str, works: Sequence[Work]) -> list[NDArray[np.float32]]:
+    restore, alike = works[0].restore[device], works[0].alike
     images = [work.batch for work in works]
     if alike is None or len(images) == 1:
         return [restore(images[0])]

@@ -10,10 +10,12 @@ A head is the request line and the headers. What is refused here reached no rout
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from service.api.linger import LINGER_SECONDS
 from service.api.problems import answer_to
 from service.errors import HeadTimeout, HeadTooLarge, MalformedRequest, ServiceError
 
@@ -30,79 +32,84 @@ class LimitedHttp(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._heads = 0
-        self._in_body = False
+        self._place: Literal["before", "head", "body"] = "before"
         self._waited_for = 0
-        self._patience: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._problem: ServiceError | None = None
-        self._is_last = False
+        self._deaf = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait(self.timeout_keep_alive)
+        self._wait(self.timeout_keep_alive, self._lose_patience)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_last and not self._in_body:
+        if self._deaf:
             return
-        before = (self._heads, self._in_body)
+        heads, was_body = self._heads, self._place == "body"
         super().data_received(data)
-        if before != (self._heads, False):
-            self._waited_for = 0
+        if self._deaf or self._place == "body":
             return
-        # all of it belongs to a head whose end has not come
-        self._waited_for += len(data)
+        went_on = was_body or heads != self._heads
+        self._waited_for = 0 if went_on else self._waited_for + len(data)
         if self._waited_for > MAX_HEAD_BYTES:
             self._refuse(_too_large())
-        elif self._waited_for == len(data):
-            self._wait(HEAD_SECONDS)
+        elif self._place == "head" and (went_on or self._waited_for == len(data)):
+            self._wait(HEAD_SECONDS, self._lose_patience)
+
+    def on_message_begin(self) -> None:
+        self._place = "head"
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()
+        self._place = "body"
         self._heads += 1
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
             self._problem = _too_large()
             raise self._problem
         super().on_headers_complete()
-        self._in_body = True
-        if self.parser.should_upgrade():  # to another protocol: it is not, and the parser reads nothing beyond it
-            self._is_last = True
-            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
-        self._in_body = False
+        self._place = "before"
         super().on_message_complete()
+        if self.parser.should_upgrade():  # to another protocol: it is not, and the parser reads nothing beyond it
+            self.cycle.keep_alive = False
+            self._deaf = True
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - its English says less
         """Called by uvicorn with any error of the parser."""
         self._refuse(self._problem or MalformedRequest("the bytes on this connection are no HTTP/1.1 request"))
 
-    def _wait(self, seconds: float) -> None:
-        self._stop_waiting()
-        self._patience = self.loop.call_later(seconds, self._lose_patience)
-
-    def _stop_waiting(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
     def _lose_patience(self) -> None:
-        if self._waited_for == 0:  # there is nobody to be told
+        if self._place == "before":  # there is nobody to be told
             self.transport.close()
         else:
             self._refuse(HeadTimeout(f"the request's headers did not arrive within {HEAD_SECONDS:g} seconds"))
 
     def _refuse(self, error: ServiceError) -> None:
-        self._stop_waiting()
+        """Answers, and closes when the client has had the time to read that: see `service.api.linger`."""
+        self._deaf = True
         if self.transport.is_closing():
             return
         answer = answer_to(error, "")
         headers = [*answer.raw_headers, (b"connection", b"close")]
         lines = [name + b": " + value + b"\r\n" for name, value in headers]
         self.transport.write(b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", bytes(answer.body)]))
-        self.transport.close()
+        self.transport.write_eof()
+        self._wait(LINGER_SECONDS, self.transport.close)
+
+    def _wait(self, seconds: float, then: Callable[[], object]) -> None:
+        self._stop_waiting()
+        self._timer = self.loop.call_later(seconds, then)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _too_large() -> HeadTooLarge:

@@ -1,8 +1,8 @@
 """Loaded model versions: leased per request, loaded once, swapped without a gap, the longest idle one evicted.
 
-    ModelVersion --lease--> loaded? --yes--> Restorer, in use until the lease ends
+    ModelVersion --lease--> loaded? --yes--> Replicas, in use until the lease ends
                               |no
-                              +--> loader thread: load, prove, warm every size --> Restorer
+                              +--> loader thread: on each device load, prove, warm every size --> Replicas
                                    RefusedVersion (remembered)    NotReady (still loading at the deadline)
 
 All state is touched in the event loop only, so there are no locks. Loading happens on a thread of its own: a version
@@ -25,58 +25,68 @@ import structlog
 from imaging.image import AIR_HU
 from model_store.errors import OutOfDeviceMemory, RefusedVersion
 from model_store.refs import parse_ref
-from model_store.restorer import Batch, Restorer, import_tensorflow, load_restorer
+from model_store.restorer import Restorer, available_devices, import_tensorflow, load_restorer
 from model_store.store import ModelVersion
 from service.errors import NotReady
 from service.memory import give_back, resident_bytes, spare_what_stays
+from service.replicas import Replicas
 from service.settings import Settings, environment_name
 from service.telemetry import Instruments, log_defect
 from service.turns import until
 
-Load = Callable[[ModelVersion], Restorer]
+Load = Callable[[ModelVersion], Sequence[Restorer]]
+"""From a version to proven restorers, each on another device."""
 
 LOAD_RETRY_SECONDS = 5
 """After which a client should ask again for a version that is still loading."""
 
 
 def load_by(settings: Settings) -> Load:
-    """The loader that the settings describe: precision and device."""
+    """The loader that the settings describe: precision, devices, and which version goes where."""
 
-    def load(version: ModelVersion) -> Restorer:
+    timed: dict[tuple[str, str], dict[str, float]] = {}
+
+    def load(version: ModelVersion) -> list[Restorer]:
         if settings.device == "cpu":
             # Read by TensorFlow when it first looks for devices.
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         import_tensorflow()
         spare_what_stays()
-        return load_restorer(version, precision=settings.precision)
+        restorers: list[Restorer] = []
+        for device in _placed(version.name, settings, available_devices()):
+            # what the first found out is so for all: an answer must not depend on which of them was free
+            precision = restorers[0].precision if restorers else settings.precision
+            what = (version.weights_sha256, device)
+            restorers.append(load_restorer(version, precision=precision, device=device, timings=timed.get(what)))
+            timed[what] = restorers[-1].timings  # a reload beside requests costs them less
+        return restorers
 
     return load
 
 
-def restores(restorer: Restorer, outputs: Sequence[str]) -> Callable[[Batch], Batch]:
-    """(N, H, W, 1) -> (N, H, W, C) with a channel for each of `outputs`, which its version must give.
+def _placed(name: str, settings: Settings, available: Sequence[str]) -> Sequence[str]:
+    """Where a model goes: where the settings say, and else everywhere.
 
-    Whatever the restorer's precision, more than `restored` is computed in float32.
+    Raises:
+        RefusedVersion: they name a device that is not there.
     """
-    if len(outputs) == 1:
-        return restorer
-    answer = restorer.with_uncertainty
-    assert answer is not None  # noqa: S101 - the caller looked into the manifest, which the loader holds it to
-
-    def restore(batch: Batch) -> Batch:
-        answers = answer(batch)
-        return np.concatenate([answers[name] for name in outputs], axis=-1)
-
-    return restore
+    wanted = [device for model, device in settings.placement if model == name]
+    missing = [device for device in wanted if device not in available]
+    if missing:
+        raise RefusedVersion(
+            f"{environment_name('placement')} puts {name} on {', '.join(missing)}, and this machine has"
+            f" {', '.join(available)}"
+        )
+    return wanted or available
 
 
 @dataclass(eq=False)
 class _Entry:
-    loading: asyncio.Future[Restorer]
+    loading: asyncio.Future[Replicas]
     leases: int = 0
     idle_since: float = 0.0
 
-    def restorer(self) -> Restorer | None:
+    def loaded(self) -> Replicas | None:
         done = self.loading.done() and not self.loading.cancelled() and self.loading.exception() is None
         return self.loading.result() if done else None
 
@@ -85,7 +95,7 @@ class LoadedVersions:
     """The versions in memory.
 
     Args:
-        load: from version to proven restorer; runs on the loader thread.
+        load: from version to proven restorers; runs on the loader thread.
         warm_shapes: (N, H, W) of the batches to run before a version serves.
         max_loaded: how many versions may be in memory.
         memory_budget: bytes that this process may use before idle versions make room, or None.
@@ -111,8 +121,8 @@ class LoadedVersions:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
     @contextlib.asynccontextmanager
-    async def lease(self, version: ModelVersion, *, deadline: float) -> AsyncIterator[Restorer]:
-        """The restorer of a version, which stays loaded inside the context.
+    async def lease(self, version: ModelVersion, *, deadline: float) -> AsyncIterator[Replicas]:
+        """A version that stays loaded inside the context.
 
         Raises:
             RefusedVersion: its files, signatures or golden sample are wrong; asked again, it is not tried again.
@@ -135,10 +145,10 @@ class LoadedVersions:
         """
         self._entry(version)
 
-    def loaded(self) -> dict[str, Restorer]:
-        """Ref -> restorer of every version that is in memory and ready."""
-        found = {ref: entry.restorer() for ref, entry in self._entries.items()}
-        return {ref: restorer for ref, restorer in found.items() if restorer is not None}
+    def loaded(self) -> dict[str, Replicas]:
+        """Ref -> every version that is in memory and ready."""
+        found = {ref: entry.loaded() for ref, entry in self._entries.items()}
+        return {ref: replicas for ref, replicas in found.items() if replicas is not None}
 
     def loading(self) -> set[str]:
         """Refs of the versions that are being loaded now."""
@@ -236,7 +246,7 @@ class LoadedVersions:
         """On the loader's thread. A version that is still in use is freed with the next one that goes."""
         return self._thread.submit(give_back)
 
-    def _settle(self, ref: str, entry: _Entry, done: asyncio.Future[Restorer]) -> None:
+    def _settle(self, ref: str, entry: _Entry, done: asyncio.Future[Replicas]) -> None:
         error = None if done.cancelled() else done.exception()
         if (done.cancelled() or error is not None) and self._entries.get(ref) is entry:
             del self._entries[ref]
@@ -250,7 +260,7 @@ class LoadedVersions:
             self._keep_budget(ref)
         self._instruments.loaded.set(len(self.loaded()))
 
-    async def _loaded(self, entry: _Entry, ref: str, deadline: float) -> Restorer:
+    async def _loaded(self, entry: _Entry, ref: str, deadline: float) -> Replicas:
         try:
             async with until(deadline):
                 # Shielded: this client's deadline must not stop the loading that others wait for.
@@ -260,10 +270,21 @@ class LoadedVersions:
                 f"model {ref} is still being loaded; try again later", retry_after=LOAD_RETRY_SECONDS
             ) from None
 
-    def _load_and_warm(self, version: ModelVersion) -> Restorer:
+    def _load_and_warm(self, version: ModelVersion) -> Replicas:
         begin = time.monotonic()
-        restorer = self._load(version)
-        log = structlog.get_logger("clearslice")
+        replicas = Replicas(tuple(self._load(version)))
+        for restorer in replicas.restorers:
+            self._warm(restorer, version)
+        structlog.get_logger("clearslice").info(
+            "loaded",
+            model=version.ref,
+            precision=replicas.precision,
+            devices=replicas.devices,
+            seconds=round(time.monotonic() - begin, 3),
+        )
+        return replicas
+
+    def _warm(self, restorer: Restorer, version: ModelVersion) -> None:
         empty = AIR_HU if version.manifest.unit == "HU" else 0.0
         for count, height, width in self._warm_shapes:
             try:
@@ -272,12 +293,6 @@ class LoadedVersions:
                 if count == 1:
                     raise
                 # the executor will do with less at once, too
-                log.warning("not_warm", model=version.ref, images=count, height=height, width=width)
-        structlog.get_logger("clearslice").info(
-            "loaded",
-            model=version.ref,
-            precision=restorer.precision,
-            device=restorer.device,
-            seconds=round(time.monotonic() - begin, 3),
-        )
-        return restorer
+                structlog.get_logger("clearslice").warning(
+                    "not_warm", model=version.ref, images=count, height=height, width=width
+                )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from imaging import formats
 from imaging.enhanced_ct import is_multi_frame_ct
+from imaging.finite import all_finite
 from imaging.formats import HU_IN_PNG, Frames
 from imaging.guard import findings, measure_answer
 from imaging.image import Format, Image, Rescale
@@ -110,7 +111,7 @@ def checked_outputs(batch: Pixels, image: Image, ref: str, outputs: Sequence[str
     if not isinstance(batch, np.ndarray) or batch.shape != expected or batch.dtype != np.float32:
         found = f"{batch.shape} {batch.dtype}" if isinstance(batch, np.ndarray) else type(batch).__name__
         raise ModelFailed(f"model {ref} answered with {found} instead of {expected} float32; nothing is delivered")
-    if not np.isfinite(batch).all():
+    if not all_finite(batch):
         count = int(np.count_nonzero(~np.isfinite(batch)))
         raise ModelFailed(f"model {ref} answered with {count} values that are no finite numbers; nothing is delivered")
     return {name: batch[0, :, :, channel] for channel, name in enumerate(outputs)}

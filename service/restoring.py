@@ -18,8 +18,8 @@ from model_store.store import ModelVersion
 from service import tiling
 from service.batching import Batch, bucket_of
 from service.errors import NotReady
-from service.executor import Alike, Executor, Ran, Restored, Restores, Work
-from service.models import LoadedVersions, restores
+from service.executor import Alike, Executor, Ran, Restored, Work
+from service.models import LoadedVersions
 from service.pipeline import to_batch
 
 OUT_OF_MEMORY_RETRY_SECONDS = 10
@@ -62,9 +62,9 @@ class Restoring:
         images = [to_batch(image) for image in frames]
         at_once = self._executor.images_at_once(bucket)
         answers: list[Restored] = []
-        async with self._versions.lease(version, deadline=deadline) as restorer:
-            restore = restores(restorer, outputs)
-            alike = Alike((restorer, *outputs), bucket)
+        async with self._versions.lease(version, deadline=deadline) as replicas:
+            restore = replicas.by_device(outputs)
+            alike = Alike((replicas, *outputs), bucket)
             for begin in range(0, len(images), at_once):
                 works = [Work(restore, image, version.ref, alike) for image in images[begin : begin + at_once]]
                 answers += await self._run(
@@ -73,8 +73,8 @@ class Restoring:
             return Ran(
                 batches=[answer.batch for answer in answers],
                 infer_seconds=_seconds(answers),
-                precision=restorer.precision if len(outputs) == 1 else "float32",
-                device=restorer.device,
+                precision=replicas.precision if len(outputs) == 1 else "float32",
+                device=", ".join(sorted({answer.device for answer in answers})),
             )
 
     async def _run(
@@ -123,14 +123,14 @@ class Restoring:
     ) -> Restored:
         """Others have their turn between them. Tiles are cut out and put together on the device's thread, since the
         event loop has better to do."""
-        mosaic, seconds = tiling.Mosaic(_shape(work.batch)), 0.0
+        mosaic, seconds, device = tiling.Mosaic(_shape(work.batch)), 0.0, ""
         for tile in tiles:
-            fill: Restores = functools.partial(mosaic.fill, work.restore, tile)
+            fill = {each: functools.partial(mosaic.fill, restore, tile) for each, restore in work.restore.items()}
             (part,) = await self._executor.restore(
                 [Work(fill, work.batch, work.ref)], deadline=deadline, admitted=admitted or tile is not tiles[0]
             )
-            seconds += part.infer_seconds
-        return Restored(mosaic.whole(), seconds)
+            seconds, device = seconds + part.infer_seconds, part.device
+        return Restored(mosaic.whole(), seconds, device)
 
 
 def warm_shapes(sizes: Sequence[tuple[int, int]], executor: Executor) -> tuple[tuple[int, int, int], ...]:

@@ -28,6 +28,8 @@ from service.errors import UnsafeConfiguration
 PREFIX = "CLEARSLICE_"
 _HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
+_DEVICE = re.compile(r"[CG]PU:[0-9]+")
+
 
 def environment_name(field: str) -> str:
     """The environment variable that sets a field of `Settings`."""
@@ -152,7 +154,13 @@ class Settings(BaseSettings):
         default="auto", description="auto: the faster one that passes the golden sample's tolerance, timed at warm-up."
     )
     device: Literal["auto", "cpu"] = Field(
-        default="auto", description="auto: a GPU if TensorFlow sees one. cpu: never a GPU."
+        default="auto", description="auto: all GPUs that TensorFlow sees, else the CPU. cpu: never a GPU."
+    )
+    placement: Annotated[tuple[tuple[str, str], ...], NoDecode] = Field(
+        default=(),
+        description="Models that shall not be on every device, comma-separated, as in ct-huber=GPU:1,ct-l2=GPU:0; for"
+        " several devices of one model repeat its name. Default: each on all, and what waits goes to the first that"
+        " is free.",
     )
     max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=40 * 2**20,
@@ -283,6 +291,21 @@ class Settings(BaseSettings):
             raise ValueError("each must be a name as in ct.example.org, *.example.org or *, without scheme and port")
         return tuple(name.lower() for name in names)
 
+    @field_validator("placement", mode="before")
+    @classmethod
+    def _split_pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = (item.partition("=") for item in value.split(",") if item.strip())
+        return tuple((name.strip(), device.strip().upper()) for name, _, device in pairs)
+
+    @field_validator("placement")
+    @classmethod
+    def _known_kinds(cls, pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        if not all(name and _DEVICE.fullmatch(device) for name, device in pairs):
+            raise ValueError("each must be NAME=DEVICE, as in ct-l2=GPU:0")
+        return pairs
+
     @field_validator("warm_sizes", mode="before")
     @classmethod
     def _split_sizes(cls, value: object) -> object:
@@ -321,7 +344,7 @@ def check_exposure(settings: Settings) -> None:
     if settings.web_concurrency != 1:
         raise UnsafeConfiguration(
             f"WEB_CONCURRENCY is {settings.web_concurrency}, and only 1 is allowed: the model, its queue and its limits"
-            " live in one process per device, so a second worker would load the model twice and halve what both promise"
+            " live in one process for all devices, and a second worker would load it twice and halve what both promise"
         )
 
 

@@ -79,7 +79,7 @@ class Instruments:
         self.queue_seconds = time_spent("queue_seconds", "Waiting for the model and for the device.", "model")
         self.infer_seconds = time_spent("infer_seconds", "Running on the device.", "model")
         self.encode_seconds = time_spent("encode_seconds", "Pixels to answer, metrics included.", "format")
-        self.device_seconds = count("device_seconds", "The device ran, whoever shared a run.", "model")
+        self.device_seconds = count("device_seconds", "The device ran, whoever shared a run.", "model", "device")
         self.device_pixels = count("device_pixels", "Pixels that the device was given, padding included.", "model")
         self.padded_pixels = count("padded_pixels", "Of them, padding of images that shared a run.", "model")
         self.batch_images = Histogram(

@@ -96,6 +96,7 @@ class Turns(Generic[W, R]):
 
     def __init__(self, changed: Callable[[int], object] = lambda _: None) -> None:
         self._changed = changed
+        self._particular = False
         self._line: deque[Turn[W, R]] = deque()
         self._news = threading.Condition()
         self._closed = False
@@ -111,7 +112,10 @@ class Turns(Generic[W, R]):
                 return
             self._line.append(turn)
             self._changed(len(self._line))
-            self._news.notify()
+            if self._particular:
+                self._news.notify_all()  # the one that can do it may be any
+            else:
+                self._news.notify()
 
     def drop(self, turn: Turn[W, R]) -> None:
         """Frees the place of a turn, if it still has one."""
@@ -121,16 +125,22 @@ class Turns(Generic[W, R]):
                 self._line.remove(turn)
                 self._changed(len(self._line))
 
-    def first(self) -> Turn[W, R] | None:
-        """The first that is wanted, waiting for one if need be; None after the end."""
+    def first(self, fits: Callable[[W], bool] | None = None) -> Turn[W, R] | None:
+        """The first that is wanted, waiting for one if need be; None after the end.
+
+        Args:
+            fits: whether the thread that asks can do a work; None if it can do all.
+        """
         with self._news:
+            self._particular |= fits is not None
             while not self._closed:
-                while self._line:
-                    turn = self._line.popleft()
+                for turn in list(self._line):
+                    if turn.wanted() and fits is not None and not fits(turn.work):
+                        continue
+                    self._line.remove(turn)
+                    self._changed(len(self._line))
                     if turn.wanted():
-                        self._changed(len(self._line))
                         return turn
-                self._changed(0)
                 self._news.wait()
         return None
 

@@ -60,7 +60,9 @@ async def run(request: Request, name: str) -> Response:
     with engine.admit():
         timeout = parse_timeout(request.headers.get(TIMEOUT_HEADER), longest=engine.settings.request_timeout)
         ref, chunks = _ref(name, _version(request)), list[bytes]()
-        await receive(request, BodyLimits(engine.settings.max_upload_bytes, engine.settings.upload_timeout), chunks.append)
+        await receive(
+            request, BodyLimits(engine.settings.max_upload_bytes, engine.settings.upload_timeout), chunks.append
+        )
         deadline = time.monotonic() + timeout
         sent = Sent(
             ref=ref,

@@ -141,9 +141,9 @@ class _Memory:
 
     def state(self, ref: str) -> dict[str, Any]:
         if ref in self.loaded:
-            restorer = self.loaded[ref]
-            running = {"precision": restorer.precision, "device": restorer.device, "timings": restorer.timings}
-            return {"state": "loaded", **running}
+            running = self.loaded[ref]
+            told = {"precision": running.precision, "device": ", ".join(running.devices), "timings": running.timings}
+            return {"state": "loaded", **told}
         if ref in self.refused:
             return {"state": "refused", "reason": self.refused[ref]}
         return {"state": "loading" if ref in self.loading else "not loaded"}

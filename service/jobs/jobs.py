@@ -202,8 +202,8 @@ class Jobs:
             )
         )
         prepared = await engine.settled(task, prepared, deadline=deadline)
-        async with engine.versions.lease(prepared.version, deadline=deadline) as restorer:
-            precision = restorer.precision
+        async with engine.versions.lease(prepared.version, deadline=deadline) as replicas:
+            precision = replicas.precision
         job = Job(
             id=uuid.uuid4().hex if key is None else job_id_of(owner, key),
             ticket=uuid.uuid4().hex,

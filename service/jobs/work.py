@@ -22,13 +22,13 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from imaging.dicom_attributes import text
 from imaging.errors import ImagingError
 from model_store.errors import ModelStoreError, StoreConflict
-from model_store.restorer import Restorer
 from model_store.store import ModelVersion
 from service.codecs import NO_DEADLINE
 from service.engine import Engine
 from service.errors import NotReady, ServiceError
 from service.jobs.record import Slice
 from service.pipeline import SeriesContext
+from service.replicas import Replicas
 from service.task import Task, prepare
 from service.wholly import whole
 
@@ -134,16 +134,16 @@ class SeriesWork(Generic[J]):
         if version.weights_sha256 != self.job.weights_sha256:
             raise StoreConflict(f"{self.job.model} is not the version any more that the job was accepted for")
         # leased from the first instance to the last, so that all are computed alike
-        async with self._engine.versions.lease(version, deadline=NO_DEADLINE) as restorer:
-            await whole(asyncio.to_thread(self._keep_precision, restorer))
+        async with self._engine.versions.lease(version, deadline=NO_DEADLINE) as replicas:
+            await whole(asyncio.to_thread(self._keep_precision, replicas))
             await self._derive_all(version)
         return dict(sorted(self._facts.items()))
 
-    def _keep_precision(self, restorer: Restorer) -> None:
+    def _keep_precision(self, replicas: Replicas) -> None:
         """Begins again where an earlier run, before a restart, computed otherwise: a series is all of one kind."""
-        if restorer.precision != self.job.precision:
+        if replicas.precision != self.job.precision:
             self._files.forget_derived()
-            self.job = self.job.model_copy(update={"precision": restorer.precision})
+            self.job = self.job.model_copy(update={"precision": replicas.precision})
             self._files.write_job(self.job)
 
     async def _derive_all(self, version: ModelVersion) -> None:

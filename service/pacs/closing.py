@@ -162,8 +162,8 @@ class Closing:
         prepared = await whole(engine.codecs.run(NO_DEADLINE, work, looked, len(looked.uids), task))
         prepared = await engine.settled(task, prepared, deadline=NO_DEADLINE)
         version, now = prepared.version, engine.clock()
-        async with engine.versions.lease(version, deadline=NO_DEADLINE) as restorer:
-            precision = restorer.precision
+        async with engine.versions.lease(version, deadline=NO_DEADLINE) as replicas:
+            precision = replicas.precision
         return PacsJob(
             id="",
             study=looked.study,

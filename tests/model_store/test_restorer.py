@@ -77,6 +77,24 @@ def test_a_restorer_says_what_it_is(smooth, restore):
     assert restore.deviation.max_abs < 0.01
 
 
+def test_what_was_timed_before_is_not_timed_again(smooth, monkeypatch):
+    monkeypatch.setattr("model_store.restorer.time_each", lambda _: pytest.fail("timed again"))
+    for fast, slow in (("float32", "bfloat16"), ("bfloat16", "float32")):
+        known = {fast: 0.5, slow: 1.0}
+        loaded = load_restorer(smooth, timings=known)
+        assert (loaded.precision, loaded.timings) == (fast, known)
+
+
+def test_timings_of_another_set_of_signatures_do_not_count(smooth):
+    assert load_restorer(smooth, timings={"bfloat16": 1e-9}).timings["bfloat16"] > 1e-9
+
+
+def test_a_device_that_does_not_compute_it_is_refused(smooth):
+    """TensorFlow itself falls back without a word."""
+    with pytest.raises(RefusedVersion, match="was to run on CPU:7, and TensorFlow runs it on CPU:0"):
+        load_restorer(smooth, device="CPU:7")
+
+
 def test_a_slice_of_a_larger_array_is_taken_as_it_is(restore):
     batch = batch_of((2, 20, 30, 1))
     np.testing.assert_array_equal(restore(batch[:, ::2, 1::3]), restore(batch[:, ::2, 1::3].copy()))

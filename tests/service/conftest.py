@@ -166,7 +166,8 @@ def serve(published: ModelStore) -> Serve:
 
         # warming would count as a call, and wait; and calls are counted by images
         made = Settings(**{"warm_sizes": (), "codec_threads": 2, "batch_pixels": 1, **settings})
-        app = create_app(made, store=published, load=load or load_fake, clock=clock)
+        loads = load or load_fake
+        app = create_app(made, store=published, load=lambda version: [loads(version)], clock=clock)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (
             app.router.lifespan_context(app),

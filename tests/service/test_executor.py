@@ -18,6 +18,7 @@ from service.telemetry import Instruments
 pytestmark = pytest.mark.anyio
 
 BATCH = np.zeros((1, 2, 3, 1), np.float32)
+DEVICE = "CPU:0"
 
 
 class Gate:
@@ -34,7 +35,7 @@ class Gate:
 
 
 async def restore(made, restorer, *, deadline, batch=BATCH, admitted=False, alike=None):
-    (answer,) = await made.restore([Work(restorer, batch, alike=alike)], deadline=deadline, admitted=admitted)
+    (answer,) = await made.restore([Work({DEVICE: restorer}, batch, alike=alike)], deadline=deadline, admitted=admitted)
     return answer
 
 
@@ -49,8 +50,9 @@ def executor(max_queue=2, batch_pixels=1):
         yield made
     finally:
         made.close()
-        made._thread.join(20)
-        assert not made._thread.is_alive()
+        for thread in made._threads.values():
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def soon():
@@ -283,7 +285,7 @@ async def test_who_left_takes_no_part_in_a_run():
 
 async def test_a_failed_run_is_not_repeated_for_who_left_and_nothing_is_told_twice(caplog):
     runs = Runs(lambda batch: OutOfDeviceMemory("full") if batch.max() > 0 else None)
-    works = [Work(runs, image(1), alike=runs.alike())] * 4
+    works = [Work({DEVICE: runs}, image(1), alike=runs.alike())] * 4
     with executor(max_queue=20, batch_pixels=2**20) as made:
         gate = asyncio.ensure_future(restore(made, runs, deadline=soon(), batch=image(0), alike=runs.alike()))
         await entered(runs.gate)

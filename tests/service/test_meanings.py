@@ -31,7 +31,13 @@ class Restorer:
 
 
 def loaded_versions(load=Restorer, *, max_loaded=4):
-    return LoadedVersions(load, warm_shapes=(), max_loaded=max_loaded, memory_budget=None, instruments=Instruments())
+    return LoadedVersions(
+        lambda version: [load(version)],
+        warm_shapes=(),
+        max_loaded=max_loaded,
+        memory_budget=None,
+        instruments=Instruments(),
+    )
 
 
 def soon():

@@ -40,7 +40,7 @@ def main() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = Settings(port=port, warm_sizes=())
-    app = create_app(settings, store=ModelStore(store, published=None), load=lambda _: FakeRestorer(gate))
+    app = create_app(settings, store=ModelStore(store, published=None), load=lambda _: [FakeRestorer(gate)])
     configure_logging("info")
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()

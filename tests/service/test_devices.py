@@ -1,0 +1,91 @@
+"""Several devices: which of them does what, by TensorFlow's own account."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from service.executor import Executor, Work
+from service.settings import Settings
+from service.telemetry import Instruments
+
+BATCH = np.zeros((1, 2, 3, 1), np.float32)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What the service does with two logical devices (no GPU is needed for that)."""
+    program = Path(__file__).with_name("two_devices.py")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_model_is_on_all_devices_and_each_gives_the_same_answer(found):
+    assert found["available"] == ["CPU:0", "CPU:1"]
+    anywhere = found["anywhere"]
+    assert anywhere["statuses"] == [200]
+    assert anywhere["devices"] == ["CPU:0", "CPU:1"]
+    assert len(anywhere["precisions"]) == 1
+    assert anywhere["answers"] == 1
+
+
+def test_a_model_that_is_placed_runs_there_alone(found):
+    assert found["placed"]["statuses"] == [200]
+    assert found["placed"]["devices"] == ["CPU:1"]
+
+
+def test_models_and_figures_say_which_device(found):
+    assert found["told"] == {"ct-l2": "CPU:0, CPU:1", "ct-huber": "CPU:1"}
+    devices = [line.partition('device="')[2].partition('"')[0] for line in found["figures"]]
+    assert sorted(devices) == ["CPU:0", "CPU:1", "CPU:1"]
+
+
+def test_a_device_that_is_not_there_is_told(found):
+    assert "puts ct-l2 on GPU:3, and this machine has CPU:0, CPU:1" in found["nowhere"]
+
+
+@pytest.mark.parametrize("text", ["ct-l2", "ct-l2=", "=GPU:0", "ct-l2=TPU:0", "ct-l2=GPU", "ct-l2=GPU:0=1"])
+def test_a_placement_that_is_none_is_refused(text):
+    with pytest.raises(ValidationError, match="NAME=DEVICE"):
+        Settings(placement=text)
+
+
+def test_a_placement_is_read_as_it_is_written():
+    assert Settings(placement=" ct-l2=gpu:0, ct-l2=GPU:1 ,").placement == (("ct-l2", "GPU:0"), ("ct-l2", "GPU:1"))
+
+
+@pytest.mark.anyio
+async def test_a_device_passes_over_what_it_cannot_do():
+    """A run on one device does not hold up what waits for another, nor the other way round."""
+    executor = Executor(max_queue=8, batch_pixels=1, instruments=Instruments())
+    entered, opened = threading.Event(), threading.Event()
+
+    def slow(batch):
+        entered.set()
+        assert opened.wait(20)
+        return batch
+
+    async def run(**restore):
+        (answer,) = await executor.restore([Work(restore, BATCH)], deadline=time.monotonic() + 20)
+        return answer.device
+
+    first = asyncio.ensure_future(run(left=slow))
+    assert await asyncio.to_thread(entered.wait, 20)
+    behind = asyncio.ensure_future(run(left=lambda batch: batch))
+    assert await run(right=lambda batch: batch) == "right"
+    assert await run(left=lambda batch: batch, right=lambda batch: batch) == "right"
+    assert executor.running_seconds() > 0
+    assert not behind.done()
+    opened.set()
+    assert [await first, await behind] == ["left", "left"]
+    executor.close()
