@@ -293,15 +293,6 @@ def _load(
             raise OutOfDeviceMemory(f"{device} has not the memory to restore {batch.shape}") from error
         return answers
 
-    def check_placement() -> None:
-        """TensorFlow computes elsewhere, and says nothing, where a device cannot do what is asked."""
-        side = version.manifest.size_multiple
-        for name in signatures:
-            for answer in run(name, np.zeros((1, side, side, 1), np.float32)).values():
-                found = answer.device.rpartition("device:")[2]
-                if found != device:
-                    raise RefusedVersion(f"{version.ref} was to run on {device}, and TensorFlow runs it on {found}")
-
     def restorer_of(name: str) -> Callable[[Batch], Batch]:
         def restore(batch: Batch) -> Batch:
             answer: Batch = np.asarray(run(name, batch)["restored"])  # without a copy where the device is the CPU
@@ -313,9 +304,23 @@ def _load(
         answers = run(UNCERTAINTY, batch)
         return {name: np.asarray(answers[name]) for name in signatures[UNCERTAINTY].outputs}  # TensorFlow sorts them
 
-    check_placement()
+    _check_placement(version, device, run)
     functions = {name: restorer_of(name) for name in (FLOAT32, BFLOAT16) if name in signatures}
     return functions, answer_all if UNCERTAINTY in signatures else None
+
+
+def _check_placement(version: ModelVersion, device: str, run: Callable[[str, Batch], dict[str, Any]]) -> None:
+    """TensorFlow computes elsewhere, and says nothing, where a device cannot do what is asked.
+
+    Raises:
+        RefusedVersion: it does.
+    """
+    side = version.manifest.size_multiple
+    for name in version.manifest.signatures:
+        for answer in run(name, np.zeros((1, side, side, 1), np.float32)).values():
+            found = answer.device.rpartition("device:")[2]
+            if found != device:
+                raise RefusedVersion(f"{version.ref} was to run on {device}, and TensorFlow runs it on {found}")
 
 
 def import_tensorflow() -> Any:

@@ -65,7 +65,7 @@ class Transport:
         pass
 
 
-async def app(scope, receive, send):
+async def app(_scope, _receive, _send):
     raise AssertionError
 
 
