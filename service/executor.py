@@ -54,12 +54,18 @@ class Work:
         batch: (1, H, W, 1) float32.
         ref: of the version, for the figures.
         alike: with what it may share a run; None for nothing.
+        part: (rows, columns) of the batch that the device is given; None for all.
     """
 
     restore: Mapping[str, Restore]
     batch: NDArray[np.float32]
     ref: str = ""
     alike: Alike | None = None
+    part: tuple[int, int] | None = None
+
+    def pixels(self) -> int:
+        """How many the device is given."""
+        return math.prod(self.part or self.batch.shape[1:3])
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +204,10 @@ class Executor:
         alike = first.work.alike
         if alike is not None:
             most = self.images_per_run(alike.bucket)
+            free = sum(other not in self._began for other in first.work.restore)  # this one, too: they share
             turns += self._turns.more(
-                lambda work: work.alike == alike, lambda fitting: _power_of_two(min(most, 1 + fitting)) - 1
+                lambda work: work.alike == alike,
+                lambda fitting: _power_of_two(min(most, math.ceil((1 + fitting) / free))) - 1,
             )
         self._began[device] = time.monotonic()
         try:
@@ -220,6 +228,7 @@ class Executor:
         except BaseException as error:  # noqa: BLE001 - whatever is raised belongs to the callers, not to this thread
             if isinstance(error, OutOfDeviceMemory):
                 self._instruments.out_of_memory.inc()
+            self._ran(device, turns[0].work.ref, time.monotonic() - begin)
             if len(turns) == 1:
                 turns[0].settle(error)
                 return
@@ -231,15 +240,19 @@ class Executor:
             return
         seconds = time.monotonic() - begin
         self._typical_seconds += _RECENT * (seconds / len(turns) - self._typical_seconds)
-        self._account(device, [turn.work for turn in turns], seconds)  # first: who has an answer finds it there
+        # first: who has an answer finds it there
+        self._ran(device, turns[0].work.ref, seconds)
+        self._account([turn.work for turn in turns])
         for turn, answer in zip(turns, answers, strict=True):
             turn.settle(Restored(answer, seconds, device, run))
 
-    def _account(self, device: str, works: Sequence[Work], seconds: float) -> None:
-        ref, alike = works[0].ref, works[0].alike
-        own = sum(work.batch.shape[1] * work.batch.shape[2] for work in works)
-        given = own if alike is None or len(works) == 1 else len(works) * math.prod(alike.bucket)
+    def _ran(self, device: str, ref: str, seconds: float) -> None:
         self._instruments.device_seconds.labels(ref, device).inc(seconds)
+
+    def _account(self, works: Sequence[Work]) -> None:
+        ref, alike = works[0].ref, works[0].alike
+        own = sum(work.pixels() for work in works)
+        given = own if alike is None or len(works) == 1 else len(works) * math.prod(alike.bucket)
         self._instruments.device_pixels.labels(ref).inc(given)
         self._instruments.padded_pixels.labels(ref).inc(given - own)
         self._instruments.batch_images.labels(ref).observe(len(works))

@@ -126,8 +126,11 @@ class Restoring:
         mosaic, seconds, device = tiling.Mosaic(_shape(work.batch)), 0.0, ""
         for tile in tiles:
             fill = {each: functools.partial(mosaic.fill, restore, tile) for each, restore in work.restore.items()}
+            rows, columns = (each.stop - each.start for each in tile.source)
             (part,) = await self._executor.restore(
-                [Work(fill, work.batch, work.ref)], deadline=deadline, admitted=admitted or tile is not tiles[0]
+                [Work(fill, work.batch, work.ref, part=(rows, columns))],
+                deadline=deadline,
+                admitted=admitted or tile is not tiles[0],
             )
             seconds, device = seconds + part.infer_seconds, part.device
         return Restored(mosaic.whole(), seconds, device)

@@ -58,9 +58,8 @@ def main(saved_model: str, port: str) -> None:
             )
             quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
             serve.start(http_options={"host": "127.0.0.1", "port": int(port)}, logging_config=quiet)
-            deployment = serve.deployment(
-                Restore, max_ongoing_requests=40
-            )  # the plain endpoint's threads; 5 by default
+            # as many at once as the plain endpoint has threads; 5 by default
+            deployment = serve.deployment(Restore, max_ongoing_requests=40)
             serve.run(deployment.bind(saved_model), logging_config=quiet)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # Ray's own handler aborts and leaves processes behind
             signal.pause()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from service.executor import Executor, Work
+from service.executor import Alike, Executor, Work
 from service.settings import Settings
 from service.telemetry import Instruments
 
@@ -62,6 +62,33 @@ def test_a_placement_that_is_none_is_refused(text):
 
 def test_a_placement_is_read_as_it_is_written():
     assert Settings(placement=" ct-l2=gpu:0, ct-l2=GPU:1 ,").placement == (("ct-l2", "GPU:0"), ("ct-l2", "GPU:1"))
+
+
+@pytest.mark.anyio
+async def test_devices_that_are_free_share_what_comes_at_once():
+    """One that took it all into its run would leave the others idle."""
+    executor = Executor(max_queue=20, batch_pixels=8 * 16, instruments=Instruments())
+    runs: dict[str, list[int]] = {"left": [], "right": []}
+
+    def counted(device):
+        def restore(batch):
+            runs[device].append(len(batch))
+            time.sleep(0.05)
+            return batch
+
+        return restore
+
+    image, alike = np.zeros((1, 4, 4, 1), np.float32), Alike(("model",), (4, 4))
+    both = {device: counted(device) for device in runs}
+    for device in runs:  # so that both have their threads, and wait
+        await executor.restore([Work({device: counted(device)}, image)], deadline=time.monotonic() + 20)
+    while executor.running_seconds():  # noqa: ASYNC110 - answers leave just before a run ends
+        await asyncio.sleep(0)
+    await executor.restore([Work(both, image, alike=alike)] * 8, deadline=time.monotonic() + 20)
+    assert sum(runs["left"]) + sum(runs["right"]) == 8 + 2
+    assert max(runs["left"] + runs["right"]) <= 4
+    assert min(map(sum, runs.values())) > 1
+    executor.close()
 
 
 @pytest.mark.anyio
