@@ -99,7 +99,7 @@ def create_app(
     clock: Callable[[], datetime] = _now,
     traces: Traces | None = None,
 ) -> FastAPI:
-    """The service as an ASGI application, for exactly one process per device.
+    """The service as an ASGI application, for exactly one process, whatever its devices.
 
     Args:
         settings: read once, here; the environment is not looked at again.

@@ -106,7 +106,7 @@ def test_only_loopback_is_bound_without_a_word(host, loopback):
 
 def test_more_than_one_worker_is_refused_with_the_reason(monkeypatch):
     monkeypatch.setenv("WEB_CONCURRENCY", "4")
-    with pytest.raises(UnsafeConfiguration, match="one process per device"):
+    with pytest.raises(UnsafeConfiguration, match="one process for all devices"):
         check_exposure(Settings())
 
 

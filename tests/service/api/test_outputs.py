@@ -174,6 +174,6 @@ async def test_an_end_that_is_not_finite_is_never_delivered(unsure, npy):
         return restorer
 
     async with unsure() as client:
-        client.engine.versions._load = broken
+        client.engine.versions._load = lambda version: [broken(version)]
         answer = await client.post(npy(np.zeros((5, 7), np.float32)), **UNSURE, **HU)
     assert (answer.status_code, answer.json()["type"]) == (500, "/problems/model-failed")
