@@ -252,7 +252,7 @@ def time_each(
 
 
 def available_devices() -> tuple[str, ...]:
-    """What models can run on, as in `GPU:0`: all GPUs that TensorFlow sees, and where there are none the CPU.
+    """What models can run on, as in `GPU:0`: all GPUs that TensorFlow sees, then the CPU.
 
     Raises:
         ModelStoreError: TensorFlow is not installed.
@@ -266,7 +266,7 @@ def available_devices() -> tuple[str, ...]:
     if gpus:
         # TensorFloat-32 keeps 10 of 23 bits, so float32 would not be what the manifest's tolerance is about.
         tf.config.experimental.enable_tensor_float_32_execution(False)
-    devices = tf.config.list_logical_devices("GPU" if gpus else "CPU")
+    devices = [*tf.config.list_logical_devices("GPU"), *tf.config.list_logical_devices("CPU")]
     return tuple(device.name.removeprefix("/device:") for device in devices)
 
 

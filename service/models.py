@@ -65,7 +65,7 @@ def load_by(settings: Settings) -> Load:
 
 
 def _placed(name: str, settings: Settings, available: Sequence[str]) -> Sequence[str]:
-    """Where a model goes: where the settings say, and else everywhere.
+    """Where a model goes: where the settings say, and else on every GPU, or where there is none on the CPU.
 
     Raises:
         RefusedVersion: they name a device that is not there.
@@ -77,7 +77,7 @@ def _placed(name: str, settings: Settings, available: Sequence[str]) -> Sequence
             f"{environment_name('placement')} puts {name} on {', '.join(missing)}, and this machine has"
             f" {', '.join(available)}"
         )
-    return wanted or available
+    return wanted or [device for device in available if device.startswith("GPU")] or available
 
 
 @dataclass(eq=False)

@@ -15,6 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.executor import Alike, Executor, Work
+from service.models import _placed
 from service.settings import Settings
 from service.telemetry import Instruments
 
@@ -116,3 +117,17 @@ async def test_a_device_passes_over_what_it_cannot_do():
     opened.set()
     assert [await first, await behind] == ["left", "left"]
     executor.close()
+
+
+@pytest.mark.parametrize(
+    ("available", "text", "expected"),
+    [
+        (("CPU:0",), "", ["CPU:0"]),
+        (("GPU:0", "GPU:1", "CPU:0"), "", ["GPU:0", "GPU:1"]),
+        (("GPU:0", "GPU:1", "CPU:0"), "ct-tiny=GPU:1", ["GPU:1"]),
+        (("GPU:0", "CPU:0"), "ct-tiny=CPU:0", ["CPU:0"]),
+        (("GPU:0", "CPU:0"), "ct-other=CPU:0", ["GPU:0"]),
+    ],
+)
+def test_where_a_model_goes(available, text, expected):
+    assert list(_placed("ct-tiny", Settings(placement=text), available)) == expected
