@@ -289,10 +289,13 @@ class Engine:
             seconds=seconds,
         )
 
-    def abreast(self) -> int:
-        """How many images of a series to have in progress, so that no device ever waits for them: those of a run, and
-        as many that are read and written meanwhile. Others' requests wait behind no more than these."""
-        return 2 * self._executor.images_at_once(BUSY_SIZE) * max(1, self._executor.devices())
+    def abreast(self, version: ModelVersion) -> int:
+        """How many images of a series to have in progress, so that none of the devices that have its model ever waits
+        for them: those of a run, and as many that are read and written meanwhile. Others' requests wait behind no more
+        than these."""
+        loaded = self.versions.loaded().get(version.ref)
+        devices = 1 if loaded is None else len(loaded.devices)
+        return min(2 * self._executor.images_at_once(BUSY_SIZE) * devices, max(2, self.settings.max_queue))
 
     async def _proven(self, prepared: Prepared, deadline: float) -> Prepared:
         """A canary that cannot be loaded, or not in time, leaves its series to the version before it."""

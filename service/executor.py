@@ -75,7 +75,7 @@ class Restored:
     Attributes:
         batch: (1, H, W, C).
         infer_seconds: the run, whoever shared it.
-        device: which ran; of several runs, of tiles, the last.
+        device: which ran; comma-separated of several runs, of tiles.
         run: which one it was; None for several.
     """
 
@@ -187,8 +187,9 @@ class Executor:
     def _serve_on(self, device: str) -> None:
         if device not in self._threads:
             # A daemon, so that a run that hangs cannot keep a terminated process alive.
-            self._threads[device] = threading.Thread(target=self._run, args=(device,), name=device, daemon=True)
-            self._threads[device].start()
+            thread = threading.Thread(target=self._run, args=(device,), name=device, daemon=True)
+            thread.start()
+            self._threads[device] = thread
 
     def _run(self, device: str) -> None:
         def can(work: Work) -> bool:

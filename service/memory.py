@@ -13,7 +13,7 @@ _LARGE_BYTES = 32 * 2**20
 """From here on an allocation is the system's own and goes back at once; the most that glibc takes."""
 
 _KEPT_BYTES = 128 * 2**20
-"""Free memory at the end of the heap that is kept."""
+"""Free memory at the end of an arena that is kept."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -38,7 +38,8 @@ def keep_freed() -> None:
     """Tells glibc to keep the memory of images that were done with for the next ones (mallopt(3)).
 
     By itself it hands it to the system and asks for it again with each request, which takes longer than to decode a
-    slice. What is kept is bounded, and `give_back` hands it over when a model goes.
+    slice. Of each arena no more than `_KEPT_BYTES` at its end are kept, and `give_back` hands them over when a model
+    goes.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
@@ -49,5 +50,10 @@ def keep_freed() -> None:
 def give_back() -> None:
     """Frees what is in reference cycles, as models are, and hands free memory to the system (glibc's malloc_trim)."""
     gc.collect()
+    hand_over()
+
+
+def hand_over() -> None:
+    """Hands free memory to the system (glibc's malloc_trim)."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

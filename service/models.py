@@ -25,10 +25,10 @@ import structlog
 from imaging.image import AIR_HU
 from model_store.errors import OutOfDeviceMemory, RefusedVersion
 from model_store.refs import parse_ref
-from model_store.restorer import Restorer, available_devices, import_tensorflow, load_restorer
+from model_store.restorer import Precision, Restorer, available_devices, import_tensorflow, load_restorer
 from model_store.store import ModelVersion
 from service.errors import NotReady
-from service.memory import give_back, resident_bytes, spare_what_stays
+from service.memory import give_back, hand_over, resident_bytes, spare_what_stays
 from service.replicas import Replicas
 from service.settings import Settings, environment_name
 from service.telemetry import Instruments, log_defect
@@ -41,8 +41,13 @@ LOAD_RETRY_SECONDS = 5
 """After which a client should ask again for a version that is still loading."""
 
 
-def load_by(settings: Settings) -> Load:
-    """The loader that the settings describe: precision, devices, and which version goes where."""
+def load_by(settings: Settings, *, most: int | None = None) -> Load:
+    """The loader that the settings describe: precision, devices, and which version goes where.
+
+    Args:
+        settings: of the app.
+        most: how many devices are used at most; None for all.
+    """
 
     timed: dict[tuple[str, str], dict[str, float]] = {}
 
@@ -52,14 +57,22 @@ def load_by(settings: Settings) -> Load:
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         import_tensorflow()
         spare_what_stays()
-        restorers: list[Restorer] = []
-        for device in _placed(version.name, settings, available_devices()):
-            # what the first found out is so for all: an answer must not depend on which of them was free
-            precision = restorers[0].precision if restorers else settings.precision
-            what = (version.weights_sha256, device)
-            restorers.append(load_restorer(version, precision=precision, device=device, timings=timed.get(what)))
-            timed[what] = restorers[-1].timings  # a reload beside requests costs them less
-        return restorers
+        first, *others = _placed(version.name, settings, available_devices())[:most]
+        what = (version.weights_sha256, first)
+        restorer = load_restorer(version, precision=settings.precision, device=first, timings=timed.get(what))
+        timed[what] = restorer.timings  # a reload beside requests costs them less
+
+        def all_in(precision: Precision) -> list[Restorer]:
+            """One precision for all: an answer must not depend on which device was free."""
+            return [load_restorer(version, precision=precision, device=device) for device in others]
+
+        try:
+            return [restorer, *all_in(restorer.precision)]
+        except RefusedVersion:
+            if settings.precision != "auto" or restorer.precision == "float32":
+                raise
+            # in what is faster on the first it is wrong on another
+            return [load_restorer(version, precision="float32", device=first), *all_in("float32")]
 
     return load
 
@@ -212,6 +225,9 @@ class LoadedVersions:
     def _keep_budget(self, newest: str) -> None:
         """Evicts idle versions, but not the newest, one after the other, as long as that is needed to be in budget."""
         if self._memory_budget is None or resident_bytes() <= self._memory_budget:
+            return
+        hand_over()  # what is only kept is no reason
+        if resident_bytes() <= self._memory_budget:
             return
         freeing = self._evict(keep=newest)
         if freeing is None:

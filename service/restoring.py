@@ -74,7 +74,7 @@ class Restoring:
                 batches=[answer.batch for answer in answers],
                 infer_seconds=_seconds(answers),
                 precision=replicas.precision if len(outputs) == 1 else "float32",
-                device=", ".join(sorted({answer.device for answer in answers})),
+                device=", ".join(sorted({each for answer in answers for each in answer.device.split(", ")})),
             )
 
     async def _run(
@@ -123,7 +123,7 @@ class Restoring:
     ) -> Restored:
         """Others have their turn between them. Tiles are cut out and put together on the device's thread, since the
         event loop has better to do."""
-        mosaic, seconds, device = tiling.Mosaic(_shape(work.batch)), 0.0, ""
+        mosaic, seconds, devices = tiling.Mosaic(_shape(work.batch)), 0.0, set[str]()
         for tile in tiles:
             fill = {each: functools.partial(mosaic.fill, restore, tile) for each, restore in work.restore.items()}
             rows, columns = (each.stop - each.start for each in tile.source)
@@ -132,8 +132,9 @@ class Restoring:
                 deadline=deadline,
                 admitted=admitted or tile is not tiles[0],
             )
-            seconds, device = seconds + part.infer_seconds, part.device
-        return Restored(mosaic.whole(), seconds, device)
+            seconds += part.infer_seconds
+            devices.add(part.device)
+        return Restored(mosaic.whole(), seconds, ", ".join(sorted(devices)))
 
 
 def warm_shapes(sizes: Sequence[tuple[int, int]], executor: Executor) -> tuple[tuple[int, int, int], ...]:

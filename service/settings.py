@@ -159,8 +159,8 @@ class Settings(BaseSettings):
     placement: Annotated[tuple[tuple[str, str], ...], NoDecode] = Field(
         default=(),
         description="Models that shall not be on every GPU, comma-separated, as in ct-huber=GPU:1,relative-l2=CPU:0;"
-        " for several devices of one model repeat its name. Default: each is on every GPU, or where there is none on the"
-        " CPU, and what waits goes to the first that is free.",
+        " for several devices of one model repeat its name. Default: each is on every GPU, or where there is none on"
+        " the CPU, and what waits goes to the first that is free.",
     )
     max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=40 * 2**20,

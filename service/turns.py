@@ -134,14 +134,21 @@ class Turns(Generic[W, R]):
         with self._news:
             self._particular |= fits is not None
             while not self._closed:
-                for turn in list(self._line):
-                    if turn.wanted() and fits is not None and not fits(turn.work):
-                        continue
-                    self._line.remove(turn)
-                    self._changed(len(self._line))
-                    if turn.wanted():
-                        return turn
+                turn = self._next(fits)
+                if turn is not None:
+                    return turn
                 self._news.wait()
+        return None
+
+    def _next(self, fits: Callable[[W], bool] | None) -> Turn[W, R] | None:
+        """As `first`, of those that wait now; a method of its own, so that who waits holds on to none of them."""
+        for turn in list(self._line):
+            if turn.wanted() and fits is not None and not fits(turn.work):
+                continue
+            self._line.remove(turn)
+            self._changed(len(self._line))
+            if turn.wanted():
+                return turn
         return None
 
     def more(self, fits: Callable[[W], bool], take: Callable[[int], int]) -> list[Turn[W, R]]:

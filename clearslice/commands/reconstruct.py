@@ -108,7 +108,7 @@ def _treatment(
     version = _choose(jobs, models, settings.limits(), stated) if model == AUTO else None
     version = version or models.resolve(models.default_ref() if model is None else model)
     return Treatment(
-        restorer=load_by(settings)(version)[0],
+        restorer=load_by(settings, most=1)(version)[0],
         strength=strength,
         rescale=stated,
         limits=settings.limits(),

@@ -72,12 +72,13 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """
     working = asyncio.current_task()
     assert working is not None  # noqa: S101 - a coroutine that awaits runs in one
-    left = False
+    left = over = False
 
     def leave(_: object) -> None:
         nonlocal left
-        left = True
-        working.cancel()
+        if not over:  # both can come at once, and then the work is done
+            left = True
+            working.cancel()
 
     leaving = asyncio.ensure_future(_disconnected(request))
     leaving.add_done_callback(leave)
@@ -89,7 +90,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         engine_of(request).instruments.abandoned.inc()
         raise ClientLeft("the client closed the connection before its answer was ready") from None
     finally:
-        leaving.remove_done_callback(leave)
+        over = True
         leaving.cancel()
         if left:
             working.uncancel()

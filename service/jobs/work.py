@@ -165,7 +165,8 @@ class SeriesWork(Generic[J]):
                 await self._derive_one(number, version, as_hounsfield=as_hounsfield)
                 self._progress(len(self._facts))
 
-        workers = [asyncio.ensure_future(work_off()) for _ in range(min(len(numbers), self._engine.abreast()))]
+        abreast = min(len(numbers), self._engine.abreast(version))
+        workers = [asyncio.ensure_future(work_off()) for _ in range(abreast)]
         try:
             await asyncio.gather(*workers)
         finally:

@@ -108,7 +108,9 @@ def test_a_slow_head_is_told_so(connection):
 
 def test_a_slow_head_after_a_request_is_told_so(connection):
     made, loop, transport = connection
-    made.data_received(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTT")
+    made.data_received(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    made.cycle.response_complete = True
+    made.data_received(b"GET / HTT")
     (timer,) = loop.running()
     assert timer.seconds == HEAD_SECONDS
     timer.call()
@@ -121,6 +123,35 @@ def test_a_whole_head_has_all_the_time_for_what_follows(connection):
     made.data_received(b"TP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
     made.data_received(b"12345")
     assert loop.running() == []
+
+
+def test_empty_lines_buy_no_time(connection):
+    """uvicorn ends its own wait with each byte."""
+    made, loop, _ = connection
+    made.data_received(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    made.cycle.response_complete = True
+    made.data_received(b"\r\n")
+    (timer,) = loop.running()
+    assert timer.seconds == KEEP_ALIVE
+    made.data_received(b"GET / HT")
+    (timer,) = loop.running()
+    assert timer.seconds == HEAD_SECONDS
+
+
+def test_a_broken_body_ends_the_request_that_waits_for_it(connection):
+    made, _, transport = connection
+    made.data_received(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+    made.data_received(b"nonsense\r\n")
+    assert made.cycle.disconnected
+    assert transport.written.startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_answer_that_has_begun_is_not_written_into(connection):
+    made, _, transport = connection
+    made.data_received(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+    made.cycle.response_started = True
+    made.data_received(b"nonsense\r\n")
+    assert (transport.written, transport.closed) == (b"", True)
 
 
 def test_nothing_rings_after_the_end(connection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -49,3 +50,34 @@ async def test_after_the_end_whoever_waits_gets_none():
     await asyncio.sleep(0.01)
     line.close()
     assert await waiting is None
+
+
+def test_a_thread_that_waits_holds_on_to_nothing():
+    """A work that another thread is to do, with its image, must not stay in memory because this one has seen it."""
+    line = Turns()
+    loop = asyncio.new_event_loop()
+
+    class Load:
+        pass
+
+    load = Load()
+    seen = weakref.ref(load)
+    asked = threading.Event()
+
+    def fits(_work):
+        asked.set()
+        return False
+
+    thread = threading.Thread(target=line.first, args=(fits,), daemon=True)
+    thread.start()
+    line.add(Turn(load, NEVER, loop))
+    assert asked.wait(20)
+    (other,) = line.more(lambda _: True, lambda count: count)
+    del load, other
+    deadline = time.monotonic() + 20
+    while seen() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert seen() is None
+    line.close()
+    thread.join(20)
+    loop.close()

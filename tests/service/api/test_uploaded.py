@@ -1,0 +1,113 @@
+"""Work that is done for a client that may leave."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+
+import pytest
+
+from service.api.uploaded import while_connected
+from service.errors import ClientLeft
+from service.telemetry import Instruments
+
+pytestmark = pytest.mark.anyio
+
+
+class Request:
+    """One whose body was read, and whose client leaves when it is told to."""
+
+    def __init__(self) -> None:
+        self.leaves = asyncio.Event()
+        self.instruments = Instruments()
+        engine = types.SimpleNamespace(instruments=self.instruments)
+        self.app = types.SimpleNamespace(state=types.SimpleNamespace(engine=engine))
+
+    async def receive(self):
+        await self.leaves.wait()
+        return {"type": "http.disconnect"}
+
+    def abandoned(self) -> float:
+        return self.instruments.abandoned._value.get()
+
+
+async def test_what_is_done_is_given():
+    async def work():
+        await asyncio.sleep(0)
+        return 5
+
+    request = Request()
+    assert await while_connected(request, work()) == 5
+    assert request.abandoned() == 0
+
+
+async def test_work_ends_when_the_client_leaves():
+    request, ended = Request(), []
+
+    async def work():
+        try:
+            request.leaves.set()
+            await asyncio.sleep(20)
+        finally:
+            ended.append(True)
+
+    with pytest.raises(ClientLeft):
+        await while_connected(request, work())
+    assert ended == [True]
+    assert request.abandoned() == 1
+    await asyncio.sleep(0)  # nothing is left that would cancel what comes after
+    assert asyncio.current_task().cancelling() == 0
+
+
+@pytest.mark.parametrize("first", ["client", "work"])
+async def test_a_client_that_leaves_as_the_work_ends_cancels_nothing_after_it(first):
+    request, done = Request(), asyncio.get_running_loop().create_future()
+
+    def both():
+        steps = [request.leaves.set, lambda: done.set_result(5)]
+        for step in steps if first == "client" else reversed(steps):
+            step()
+
+    async def work():
+        return await done
+
+    asyncio.get_running_loop().call_soon(both)
+    try:
+        assert await while_connected(request, work()) == 5
+    except ClientLeft:
+        assert first == "client"
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert asyncio.current_task().cancelling() == 0
+
+
+async def test_work_that_fails_fails_as_it_does():
+    async def work():
+        await asyncio.sleep(0)
+        raise ValueError("of the work")
+
+    with pytest.raises(ValueError, match="of the work"):
+        await while_connected(Request(), work())
+
+
+async def test_who_cancels_the_request_is_not_taken_for_the_client():
+    request = Request()
+
+    async def work():
+        request.leaves.set()
+        await asyncio.sleep(20)
+
+    task = asyncio.ensure_future(while_connected(request, work()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_deadline_inside_is_one():
+    async def work():
+        async with asyncio.timeout(0.01):
+            await asyncio.sleep(20)
+
+    with pytest.raises(TimeoutError):
+        await while_connected(Request(), work())
