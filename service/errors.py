@@ -1,11 +1,11 @@
 """Errors of serving, each at its arrow; `service/api/problems.py` is the only table that turns them into HTTP.
 
     request --(whose?)--(room?)--> body --(whole? small enough?)--> form --(fields valid?)--> decode   imaging.errors
-      HeadTooLarge     TooBusy          UploadTooLarge UploadTimeout      InvalidField          |
-      HeadTimeout      NotReady         MalformedUpload                                         v
-      MalformedRequest NotAcceptable    NotMultipart                                     Image, model ref
-      HostNotAllowed                                                                            |
-      KeyRequired, ScopeRequired, ForeignOrigin                                                 |
+      HeadTimeout      TooBusy          UploadTooLarge UploadTimeout      InvalidField          |
+      HostNotAllowed   NotReady         MalformedUpload                                         v
+      KeyRequired      NotAcceptable    NotMultipart                                     Image, model ref
+      ScopeRequired                                                                             |
+      ForeignOrigin                                                                             |
                                                                                                 |
     answer <--(rules)-- derive <--(finite? shape?)-- restore <--(turn, deadline)-- queue <------+ model_store.errors
             RuleViolated  DerivationRefused  ModelFailed       DeadlinePassed         UnitMismatch
@@ -31,14 +31,6 @@ class InvalidConfiguration(UnsafeConfiguration):
 
 class InvalidKeysFile(UnsafeConfiguration):
     """The file of API keys cannot be read or has a mistake. Repeats nothing that the file holds."""
-
-
-class MalformedRequest(ServiceError):
-    """What came over a connection is no HTTP request."""
-
-
-class HeadTooLarge(ServiceError):
-    """The request line and headers are larger than any that make sense here."""
 
 
 class HeadTimeout(ServiceError):

@@ -68,8 +68,6 @@ TABLE: dict[type[Exception], Kind] = {
     RefusedVersion: Kind(503, "refused-version", "The model version is damaged and not served"),
     StoreConflict: Kind(409, "store-conflict", "The model store does not allow it"),
     ModelStoreError: Kind(503, "model-store", "The model store cannot be used"),
-    errors.MalformedRequest: Kind(400, "malformed-request", "The bytes are no HTTP request"),
-    errors.HeadTooLarge: Kind(431, "head-too-large", "The headers are larger than this service allows"),
     errors.HeadTimeout: Kind(408, "head-timeout", "The headers came too slowly"),
     errors.HostNotAllowed: Kind(421, "host-not-allowed", "This server does not answer to that name"),
     errors.KeyRequired: Kind(401, "key-required", "A valid API key is needed"),
