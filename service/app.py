@@ -39,7 +39,8 @@ from service.engine import Engine
 from service.errors import UnsafeConfiguration
 from service.inference.statistics import Statistics
 from service.keys_file import KeysFile
-from service.models import Load, load_by
+from service.loading import load_by
+from service.models import Load
 from service.pacs.configuration import read_configuration
 from service.running import Parts, running
 from service.settings import Settings, check_exposure, environment_name

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,12 +24,12 @@ import structlog
 from imaging.image import AIR_HU
 from model_store.errors import OutOfDeviceMemory, RefusedVersion
 from model_store.refs import parse_ref
-from model_store.restorer import Precision, Restorer, available_devices, import_tensorflow, load_restorer
+from model_store.restorer import Restorer
 from model_store.store import ModelVersion
 from service.errors import NotReady
-from service.memory import give_back, hand_over, resident_bytes, spare_what_stays
+from service.memory import give_back, hand_over, resident_bytes
 from service.replicas import Replicas
-from service.settings import Settings, environment_name
+from service.settings import environment_name
 from service.telemetry import Instruments, log_defect
 from service.turns import until
 
@@ -39,58 +38,6 @@ Load = Callable[[ModelVersion], Sequence[Restorer]]
 
 LOAD_RETRY_SECONDS = 5
 """After which a client should ask again for a version that is still loading."""
-
-
-def load_by(settings: Settings, *, most: int | None = None) -> Load:
-    """The loader that the settings describe: precision, devices, and which version goes where.
-
-    Args:
-        settings: of the app.
-        most: how many devices are used at most; None for all.
-    """
-
-    timed: dict[tuple[str, str], dict[str, float]] = {}
-
-    def load(version: ModelVersion) -> list[Restorer]:
-        if settings.device == "cpu":
-            # Read by TensorFlow when it first looks for devices.
-            os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-        import_tensorflow()
-        spare_what_stays()
-        first, *others = _placed(version.name, settings, available_devices())[:most]
-        what = (version.weights_sha256, first)
-        restorer = load_restorer(version, precision=settings.precision, device=first, timings=timed.get(what))
-        timed[what] = restorer.timings  # a reload beside requests costs them less
-
-        def all_in(precision: Precision) -> list[Restorer]:
-            """One precision for all: an answer must not depend on which device was free."""
-            return [load_restorer(version, precision=precision, device=device) for device in others]
-
-        try:
-            return [restorer, *all_in(restorer.precision)]
-        except RefusedVersion:
-            if settings.precision != "auto" or restorer.precision == "float32":
-                raise
-            # in what is faster on the first it is wrong on another
-            return [load_restorer(version, precision="float32", device=first), *all_in("float32")]
-
-    return load
-
-
-def _placed(name: str, settings: Settings, available: Sequence[str]) -> Sequence[str]:
-    """Where a model goes: where the settings say, and else on every GPU, or where there is none on the CPU.
-
-    Raises:
-        RefusedVersion: they name a device that is not there.
-    """
-    wanted = [device for model, device in settings.placement if model == name]
-    missing = [device for device in wanted if device not in available]
-    if missing:
-        raise RefusedVersion(
-            f"{environment_name('placement')} puts {name} on {', '.join(missing)}, and this machine has"
-            f" {', '.join(available)}"
-        )
-    return wanted or [device for device in available if device.startswith("GPU")] or available
 
 
 @dataclass(eq=False)

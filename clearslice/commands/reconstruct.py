@@ -98,8 +98,8 @@ def _treatment(
     from imaging.image import Rescale
     from model_store.evidence import AUTO
     from model_store.store import ModelStore
+    from service.loading import load_by
     from service.meanings import names_taking
-    from service.models import load_by
 
     settings = read_settings({name: value for name, value in options.items() if value is not None})
     models = ModelStore(settings.store, settings.published)

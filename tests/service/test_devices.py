@@ -9,13 +9,15 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from model_store.errors import RefusedVersion
 from service.executor import Alike, Executor, Work
-from service.models import _placed
+from service.loading import _placed, load_by
 from service.settings import Settings
 from service.telemetry import Instruments
 
@@ -131,3 +133,23 @@ async def test_a_device_passes_over_what_it_cannot_do():
 )
 def test_where_a_model_goes(available, text, expected):
     assert list(_placed("ct-tiny", Settings(placement=text), available)) == expected
+
+
+@pytest.mark.parametrize(("wrong_on_second", "expected"), [(True, "float32"), (False, "bfloat16")])
+def test_all_devices_compute_in_one_precision(monkeypatch, wrong_on_second, expected):
+    """What is faster on the first counts, unless another device gets it wrong."""
+
+    def load(_version, *, precision, device, timings=None):
+        assert timings is None
+        chosen = "bfloat16" if precision == "auto" else precision
+        if wrong_on_second and (device, chosen) == ("GPU:1", "bfloat16"):
+            raise RefusedVersion("deviates")
+        return SimpleNamespace(device=device, precision=chosen, timings={})
+
+    monkeypatch.setattr("service.loading.load_restorer", load)
+    monkeypatch.setattr("service.loading.available_devices", lambda: ("GPU:0", "GPU:1", "CPU:0"))
+    monkeypatch.setattr("service.loading.spare_what_stays", lambda: None)
+    version = SimpleNamespace(name="ct-tiny", weights_sha256="0" * 64)
+    found = load_by(Settings())(version)
+    assert [(each.device, each.precision) for each in found] == [("GPU:0", expected), ("GPU:1", expected)]
+    assert [each.device for each in load_by(Settings(), most=1)(version)] == ["GPU:0"]
