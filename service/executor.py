@@ -241,7 +241,7 @@ class Executor:
             return
         seconds = time.monotonic() - begin
         self._typical_seconds += _RECENT * (seconds / len(turns) - self._typical_seconds)
-        # first: who has an answer finds it there
+        # in the figures first, and then given: who has an answer finds it there
         self._ran(device, turns[0].work.ref, seconds)
         self._account([turn.work for turn in turns])
         for turn, answer in zip(turns, answers, strict=True):

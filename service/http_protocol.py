@@ -13,7 +13,7 @@ import asyncio
 from typing import Any, Final
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from service.api.problems import answer_to
 from service.errors import HeadTimeout
@@ -65,7 +65,9 @@ class TimedHttp(H11Protocol):
             )
             headers = [*answer.raw_headers, (b"connection", b"close")]
             for event in (
-                h11.Response(status_code=answer.status_code, headers=headers),
+                h11.Response(
+                    status_code=answer.status_code, reason=STATUS_PHRASES[answer.status_code], headers=headers
+                ),
                 h11.Data(data=bytes(answer.body)),
                 h11.EndOfMessage(),
             ):

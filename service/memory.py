@@ -37,9 +37,8 @@ def spare_what_stays() -> None:
 def keep_freed() -> None:
     """Tells glibc to keep the memory of images that were done with for the next ones (mallopt(3)).
 
-    By itself it hands it to the system and asks for it again with each request, which takes longer than to decode a
-    slice. Of each arena no more than `_KEPT_BYTES` at its end are kept, and `give_back` hands them over when a model
-    goes.
+    By itself it hands it to the system and asks for it again with each request, and each page of it costs a fault. Of
+    each arena no more than `_KEPT_BYTES` at its end are kept, and `give_back` hands them over when a model goes.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)

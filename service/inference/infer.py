@@ -171,7 +171,7 @@ def _frames(tensor: NDArray[np.generic], version: ModelVersion, limits: Limits) 
     check_frames(count, height, width, itemsize=FLOAT_BYTES, limits=limits)
     _check_values(batch, version.manifest.unit)
     with np.errstate(over="ignore"):  # what becomes infinite is refused by Image
-        images = np.require(batch, np.float32, "A")  # a view of the body, where it lies there at an even address
+        images = np.require(batch, np.float32, "A")  # a view of the body, where it is aligned there
     return Frames(
         tuple(
             Image(pixels=pixels, unit=version.manifest.unit, stored=pixels, rescale=_UNCHANGED, format="npy")

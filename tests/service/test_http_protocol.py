@@ -92,7 +92,7 @@ def test_a_slow_head_is_told_so(connection):
     assert loop.running() == [timer]  # no byte buys more time
     assert timer.seconds == HEAD_SECONDS
     timer.call()
-    assert transport.written.startswith(b"HTTP/1.1 408 ")
+    assert transport.written.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"/problems/head-timeout" in transport.written
     assert transport.closed
 
