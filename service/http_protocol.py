@@ -1,10 +1,12 @@
-"""HTTP/1.1 as uvicorn reads it with h11, and the limit that both lack: how long the head of a request may take.
+"""HTTP/1.1 as uvicorn reads it with h11, with a limit of time that both lack, and without copies that both make.
 
-    connection --(head, HEAD_SECONDS)--> app --> answer
-                        408
+    connection --(head, HEAD_SECONDS)--> h11 --> app <-- body of a declared length, as it came
+                        408               |
+                                    chunked body
 
-A head is the request line and the headers. How large one may be, and what is no HTTP, h11 says (400). uvicorn's other
-parser is faster and lets through what h11 stops (docs/decisions/0015-what-the-wire-costs.md).
+A head is the request line and the headers. How large one may be, what is no HTTP (400), and how long a body is, h11
+says. Where a body is as long as a head declares there is nothing else to be read of it, and h11 would copy each byte
+four times: it goes to the app past it (docs/decisions/0015-what-the-wire-costs.md).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import asyncio
 from typing import Any, Final
 
 import h11
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from service.api.problems import answer_to
@@ -22,13 +25,21 @@ HEAD_SECONDS: Final = 30.0
 """From a head's first byte to its last. A connection may wait for the first as long as between two requests."""
 
 
-class TimedHttp(H11Protocol):
+MAX_HEAD_BYTES: Final = 65536
+"""Of a request line with its headers, and of trailers."""
+
+
+class Http(H11Protocol):
     """One connection; arguments as uvicorn gives them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = _Conversation(h11.SERVER, MAX_HEAD_BYTES)
         self._timer: asyncio.TimerHandle | None = None
         self._begun = False
+        self._passing = False
+        self._left = 0
+        self._behind = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -38,6 +49,21 @@ class TimedHttp(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        if not self._passing:
+            super().data_received(data)
+            return
+        body, behind = data[: self._left], data[self._left :]
+        self._left -= len(body)
+        self._behind += behind
+        if self.cycle.response_complete:  # the rest of its body is read in vain
+            self._go_on()
+        elif body:
+            self._give(body)
+        elif behind:
+            self.flow.pause_reading()
+
     def handle_events(self) -> None:
         """Called by uvicorn when bytes came, and when the next request may be looked for."""
         super().handle_events()
@@ -46,6 +72,36 @@ class TimedHttp(H11Protocol):
         elif not self._begun and self.conn.trailing_data[0]:
             self._begun = True
             self._wait(HEAD_SECONDS)
+        if self.conn.their_state is h11.SEND_BODY and (length := _declared_length(self.headers)) is not None:
+            self._passing = True
+            self._left = length - len(self.cycle.body)  # what came with the head; the app has not run since
+
+    def on_response_complete(self) -> None:
+        """Called by uvicorn."""
+        passing = self._passing
+        super().on_response_complete()  # which may begin the next request
+        if passing:
+            self._go_on()
+
+    def _give(self, body: bytes) -> None:
+        """As uvicorn does, but without a copy where the app has taken all that came before."""
+        cycle = self.cycle
+        cycle.body = cycle.body + body if cycle.body else body  # type: ignore[assignment]
+        cycle.more_body = self._left > 0
+        cycle.message_event.set()
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+
+    def _go_on(self) -> None:
+        """To the next request, when this one is answered and its body is read: h11, which has not seen the end of the
+        body, begins anew."""
+        if self._left or self.transport.is_closing():
+            return
+        self.conn = _Conversation(h11.SERVER, MAX_HEAD_BYTES)
+        self._passing = False
+        behind, self._behind = self._behind, b""
+        if behind:
+            self.data_received(behind)
 
     def _wait(self, seconds: float) -> None:
         if self._timer is not None:
@@ -73,3 +129,19 @@ class TimedHttp(H11Protocol):
             ):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+
+
+class _Conversation(h11.Connection):
+    """Requests and answers on one connection, as h11 knows them; an answer's body is not copied."""
+
+    def send(self, event: h11.Event) -> bytes | None:
+        parts = self.send_with_data_passthrough(event)
+        if parts is None or len(parts) == 1:
+            return None if parts is None else parts[0]
+        return b"".join(parts)
+
+
+def _declared_length(headers: list[tuple[bytes, bytes]]) -> int | None:
+    """Of a body; None where its end is in itself, which comes first (RFC 9112 section 6.3). h11 has checked them."""
+    lengths = {name: value for name, value in headers if name in {b"content-length", b"transfer-encoding"}}
+    return int(lengths[b"content-length"]) if lengths.keys() == {b"content-length"} else None

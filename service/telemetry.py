@@ -13,11 +13,11 @@ the values that they stumbled over.
 from __future__ import annotations
 
 import logging
+import random
 import re
 import sys
 import time
 import traceback
-import uuid
 import warnings
 from typing import Any
 
@@ -194,7 +194,7 @@ def _request_id(scope: Scope) -> str:
             text = value.decode("latin-1")
             if _SANE_REQUEST_ID.fullmatch(text):
                 return str(text)
-    return uuid.uuid4().hex
+    return f"{random.getrandbits(128):032x}"  # nobody need fail to guess it, and the kernel is not asked
 
 
 def configure_logging(level: str) -> None:

@@ -28,7 +28,7 @@ from service.api.uploads import BodyLimits, receive
 from service.codecs import NO_DEADLINE
 from service.engine import Engine
 from service.inference.infer import INPUT, RESTORED, Sent, infer
-from service.inference.message import LENGTH_HEADER
+from service.inference.message import LENGTH_HEADER, together
 from service.inference.statistics import Statistics
 from service.keys import Scope
 
@@ -64,11 +64,12 @@ async def run(request: Request, name: str) -> Response:
             request, BodyLimits(engine.settings.max_upload_bytes, engine.settings.upload_timeout), chunks.append
         )
         deadline = time.monotonic() + timeout
+        header = request.headers.get(LENGTH_HEADER)
         sent = Sent(
             ref=ref,
-            body=b"".join(chunks),
+            body=together(chunks, header),
             encoding=request.headers.get("content-encoding", ""),
-            header=request.headers.get(LENGTH_HEADER),
+            header=header,
         )
         chunks.clear()
         answer = await while_connected(request, infer(engine, sent, deadline=deadline, counts=_counts(request)))

@@ -148,7 +148,7 @@ async def receive(request: Request, limits: BodyLimits, take: Callable[[bytes], 
         raise ClientLeft("the connection closed before the request body was complete") from None
 
 
-def unpack(body: bytes, encoding: str, limits: BodyLimits) -> bytes:
+def unpack(body: bytes | memoryview, encoding: str, limits: BodyLimits) -> bytes | memoryview:
     """The body without its Content-Encoding; what it decompresses to is capped like what arrives.
 
     Raises:

@@ -89,7 +89,7 @@ class Sent:
     """
 
     ref: str
-    body: bytes
+    body: memoryview
     encoding: str
     header: str | None
 

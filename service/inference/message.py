@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,9 @@ to read it."""
 
 NUMBER_BYTES = 20
 """Of a float32 as JSON writes it, at most and with its comma."""
+
+_ALIGNMENT = 16
+"""Of memory that is fetched for many bytes, in which these begin; numbers need no more than 8."""
 
 MAX_DIMENSIONS, MAX_SIDE = 8, 2**31 - 1
 _LONGEST_TIMEOUT = 1e12  # microseconds: eleven days
@@ -72,7 +75,19 @@ class InferRequest:
     timeout: float | None
 
 
-def parse(body: bytes | bytearray, header: str | None) -> InferRequest:
+def together(pieces: Sequence[bytes], header: str | None) -> memoryview:
+    """The pieces of a body as one, placed in memory so that the first tensor is aligned: it is then read where it is.
+
+    Args:
+        pieces: in order.
+        header: value of `LENGTH_HEADER`, if there is one.
+    """
+    length = int(header) if header is not None and _DIGITS.fullmatch(header.strip()) else 0
+    ahead = bytes(-length % _ALIGNMENT)
+    return memoryview(b"".join([ahead, *pieces]))[len(ahead) :]
+
+
+def parse(body: bytes | memoryview, header: str | None) -> InferRequest:
     """Reads a request.
 
     Args:
@@ -83,7 +98,7 @@ def parse(body: bytes | bytearray, header: str | None) -> InferRequest:
         MalformedInference: what is wrong, in a sentence.
     """
     length = _json_length(header, len(body))
-    message = _object(_loads(body[:length]), "the request")
+    message = _object(_loads(bytes(body[:length])), "the request")
     parameters = _parameters(message, "the request")
     inputs, rest = {}, memoryview(body)[length:]
     for entry in _list(message, "inputs", "the request"):
@@ -159,7 +174,7 @@ def _json_length(header: str | None, size: int) -> int:
     return length
 
 
-def _loads(text: bytes | bytearray) -> Any:
+def _loads(text: bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from service.http_protocol import HEAD_SECONDS, TimedHttp
+from service.http_protocol import HEAD_SECONDS, Http
 
 KEEP_ALIVE = 65
 
@@ -71,7 +71,7 @@ def connection():
     config = uvicorn.Config(app, timeout_keep_alive=KEEP_ALIVE, lifespan="off")
     config.load()
     loop, transport = Loop(), Transport()
-    made = TimedHttp(config, ServerState(), {}, loop)
+    made = Http(config, ServerState(), {}, loop)
     made.connection_made(transport)
     return made, loop, transport
 
