@@ -171,12 +171,16 @@ class Engine:
         return self._state == "ready", self._reason
 
     @contextlib.contextmanager
-    def admit(self, *, needs_model: bool = True) -> Iterator[None]:
+    def admit(self, *, needs_model: bool = True, needs_device: bool = True) -> Iterator[None]:
         """A place for one request, from before its upload to its answer.
 
+        Args:
+            needs_model: if not, it is taken whenever the service does not end.
+            needs_device: at once, and not when its turn comes.
+
         Raises:
-            NotReady: starting, failed or draining; work that needs no model only waits for the end of draining.
-            TooBusy: `max_requests` are in progress.
+            NotReady: starting, failed or draining.
+            TooBusy: `max_requests` are in progress, or as many images as may already wait for the device.
         """
         ready, reason = self.readiness()
         if self._state == "draining" or (needs_model and not ready):
@@ -188,6 +192,8 @@ class Engine:
                 f"{self._in_progress} requests are in progress, and no more may be; try again later",
                 retry_after=MIN_RETRY_SECONDS,
             )
+        if needs_model and needs_device:
+            self._executor.look_for_place()
         self._in_progress += 1
         try:
             yield

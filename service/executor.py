@@ -4,10 +4,10 @@
                  TooBusy          |                                          |
                             DeadlinePassed                 ModelFailed, OutOfDeviceMemory of one image
 
-A device that is free takes what has waited longest, of what it has the model for. The batch is what waits then and may
-share a run, as far as the pixel budget goes. Nothing ever waits for a batch to fill. The numbers of images in a run are
-powers of two, so that few shapes have to be warm. A run that fails, because the device has not the memory for it, say,
-is repeated in halves.
+Who would wait for longer than he has is sent away at once, as far as that can be known. A device that is free takes
+what has waited longest, of what it has the model for. The batch is what waits then and may share a run, as far as the
+pixel budget goes. Nothing ever waits for a batch to fill. The numbers of images in a run are powers of two, so that
+few shapes have to be warm. A run that fails, because the device has not the memory for it, say, is repeated in halves.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ from numpy.typing import NDArray
 from model_store.errors import OutOfDeviceMemory
 from service.batching import stack, unstack
 from service.errors import DeadlinePassed, TooBusy
+from service.pace import Key, Pace
 from service.replicas import Restore
 from service.telemetry import Instruments
 from service.turns import Turn, Turns
-
-_RECENT = 0.2
-"""Weight of the newest run in the moving average that `Retry-After` is estimated from."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,10 @@ class Work:
     def pixels(self) -> int:
         """How many the device is given."""
         return math.prod(self.part or self.batch.shape[1:3])
+
+    def key(self) -> Key:
+        """Of those that take as long."""
+        return Key(self.ref, self.pixels().bit_length())
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,7 @@ class Executor:
         self._instruments = instruments
         self._turns: Turns[Work, Restored] = Turns(instruments.queue_depth.set)
         self._began: dict[str, float] = {}
-        self._typical_seconds = 1.0
+        self._pace = Pace()
         self._threads: dict[str, threading.Thread] = {}
 
     async def restore(self, works: Sequence[Work], *, deadline: float, admitted: bool = False) -> list[Restored]:
@@ -132,16 +134,12 @@ class Executor:
                 be lost.
 
         Raises:
-            TooBusy: the line is full.
+            TooBusy: the line is full, or so long that the deadline would pass before their turn.
             DeadlinePassed: the deadline passed while waiting or running.
             OutOfDeviceMemory: the device cannot run one of them, even alone.
         """
-        if len(self._turns) >= self._max_queue and not admitted:
-            self._instruments.shed.labels("queue").inc()
-            raise TooBusy(
-                f"{len(self._turns)} images already wait for the device, and no more may; try again later",
-                retry_after=max(1, math.ceil(self._typical_seconds * len(self._turns) / max(1, self.devices()))),
-            )
+        if not admitted:
+            self._take_place(works, deadline)
         for device in works[0].restore:
             self._serve_on(device)
         turns = [Turn[Work, Restored](work, deadline) for work in works]
@@ -158,6 +156,35 @@ class Executor:
         finally:
             for turn in turns:
                 self._turns.drop(turn)
+
+    def look_for_place(self) -> None:
+        """Before anything is done for a request that will need one.
+
+        Raises:
+            TooBusy: the line is full.
+        """
+        if len(self._turns) >= self._max_queue:
+            self._instruments.shed.labels("queue").inc()
+            raise TooBusy(
+                f"{len(self._turns)} images already wait for the device, and no more may; try again later",
+                retry_after=max(1, math.ceil(self._wait(self._turns.works()))),
+            )
+
+    def _wait(self, works: Sequence[Work]) -> float:
+        return self._pace.expected(work.key() for work in works) / max(1, self.devices())
+
+    def _take_place(self, works: Sequence[Work], deadline: float) -> None:
+        self.look_for_place()
+        waiting = self._turns.works()
+        wait = self._wait(waiting)
+        late = wait + self._pace.expected(work.key() for work in works) - (deadline - time.monotonic())
+        if waiting and late > 0:
+            self._instruments.shed.labels("deadline").inc()
+            raise TooBusy(
+                f"{len(waiting)} images wait for the device, which will take some {wait:.1f} seconds for them, and then"
+                " the request's time would be over; try again later, or ask for more with X-Request-Timeout",
+                retry_after=max(1, math.ceil(late)),
+            )
 
     def images_per_run(self, bucket: tuple[int, int]) -> int:
         """How many images of a bucket share a run at most; at least one."""
@@ -240,7 +267,7 @@ class Executor:
             self._restore(device, turns[middle:])
             return
         seconds = time.monotonic() - begin
-        self._typical_seconds += _RECENT * (seconds / len(turns) - self._typical_seconds)
+        self._pace.ran(turns[0].work.key(), seconds / len(turns))
         # in the figures first, and then given: who has an answer finds it there
         self._ran(device, turns[0].work.ref, seconds)
         self._account([turn.work for turn in turns])

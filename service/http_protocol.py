@@ -134,7 +134,7 @@ class Http(H11Protocol):
 class _Conversation(h11.Connection):
     """Requests and answers on one connection, as h11 knows them; an answer's body is not copied."""
 
-    def send(self, event: h11.Event) -> bytes | None:
+    def send(self, event: h11.Event) -> bytes | None:  # type: ignore[override]
         parts = self.send_with_data_passthrough(event)
         if parts is None or len(parts) == 1:
             return None if parts is None else parts[0]

@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     )
     max_queue: Annotated[int, Field(ge=1)] = Field(
         default=32,
-        description="Images that wait for the device; more are answered 429. At 1 s each the last waits 32 s.",
+        description="Images that wait for the device; more are answered 429, and so is who would wait for too long.",
     )
     request_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=60.0,

@@ -104,6 +104,11 @@ class Turns(Generic[W, R]):
     def __len__(self) -> int:
         return len(self._line)
 
+    def works(self) -> list[W]:
+        """Of all that wait, in their order."""
+        with self._news:
+            return [turn.work for turn in self._line]
+
     def add(self, turn: Turn[W, R]) -> None:
         """At the end of the line."""
         with self._news:

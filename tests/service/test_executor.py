@@ -98,6 +98,50 @@ async def test_a_full_queue_refuses_at_once_and_recovers():
         assert figure(made, "queue_depth") == 0
 
 
+async def test_who_would_wait_too_long_is_sent_away_at_once():
+    gate = Gate()
+    with executor() as made:
+        made._pace.ran(Work({}, BATCH).key(), 5.0)
+        running = asyncio.create_task(restore(made, gate, deadline=soon()))
+        await entered(gate)
+        waiting = asyncio.create_task(restore(made, plus(1), deadline=soon()))  # alone, and knows no better
+        await until_waiting(made, 1)
+        with pytest.raises(TooBusy, match=r"1 images wait .* some 5\.0 seconds") as caught:
+            await restore(made, plus(2), deadline=time.monotonic() + 8)
+        assert caught.value.retry_after in {2, 3}
+        assert figure(made, "shed", "deadline") == 1
+        patient = asyncio.create_task(restore(made, plus(3), deadline=time.monotonic() + 12))
+        await until_waiting(made, 2)
+        gate.opened.set()
+        assert [answer.batch[0, 0, 0, 0] for answer in await asyncio.gather(running, waiting, patient)] == [0, 1, 3]
+
+
+async def test_an_admitted_request_waits_however_long_and_so_does_who_stands_behind_what_nobody_knows():
+    gate = Gate()
+    with executor() as made:
+        made._pace.ran(Work({}, BATCH).key(), 5.0)
+        unknown = np.zeros((1, 64, 64, 1), np.float32)
+        running = asyncio.create_task(restore(made, gate, deadline=soon()))
+        await entered(gate)
+        first = asyncio.create_task(restore(made, plus(1), deadline=soon(), batch=unknown))
+        await until_waiting(made, 1)
+        second = asyncio.create_task(restore(made, plus(1), deadline=time.monotonic() + 6))
+        await until_waiting(made, 2)
+        third = asyncio.create_task(restore(made, plus(1), deadline=time.monotonic() + 4, admitted=True))
+        await until_waiting(made, 3)
+        gate.opened.set()
+        await asyncio.gather(running, first, second, third)
+        assert figure(made, "shed", "deadline") == 0
+
+
+async def test_runs_teach_how_long_an_image_takes():
+    with executor() as made:
+        work = Work({}, BATCH)
+        assert made._pace.expected([work.key()]) == 0
+        await restore(made, lambda batch: time.sleep(0.05) or batch, deadline=soon())
+        assert 0.05 <= made._pace.expected([work.key()]) < 5
+
+
 async def test_a_deadline_in_the_queue_frees_the_place_and_the_work_never_runs():
     gate, late = Gate(), Gate()
     with executor(max_queue=1) as made:

@@ -53,9 +53,10 @@ async def test_a_full_queue_is_answered_429(serve, npy):
         waiting = asyncio.ensure_future(client.post(npy(IMAGE), **HU))
         await until(lambda: client.engine._executor.waiting() == 1)
         assert await figure(client, "clearslice_queue_depth") == 1
-        refused = await client.post(npy(IMAGE), **HU)
+        refused = await client.post(b"is not read", **HU)
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
+        assert (await client.http.post("/v1/metrics", files={"image": b"is read"})).status_code != 429
         restorer.go_on.set()
         assert [answer.status_code for answer in await asyncio.gather(running, waiting)] == [200, 200]
 

@@ -215,6 +215,19 @@ async def test_only_so_many_jobs_may_wait(serving, kit):
     assert answers[2].headers["retry-after"] == "10"
 
 
+async def test_a_job_is_taken_however_many_wait_for_the_device(serving, kit, npy):
+    async with serving(waits=True, max_queue=1) as client:
+        image, fields = npy(np.zeros((4, 5), np.float32)), {"rescale_slope": "1", "rescale_intercept": "0"}
+        requests = [asyncio.ensure_future(client.post(image, **fields))]
+        await asyncio.to_thread(client.restorers["ct-tiny@1"].started.wait, 20)
+        requests.append(asyncio.ensure_future(client.post(image, **fields)))
+        await kit.until(lambda: client.engine._executor.waiting() == 1)
+        answer = await kit.submit(client, kit.zipped(kit.series(1)))
+        client.restorers["ct-tiny@1"].go_on.set()
+        await _result(client, kit, answer)
+        assert [found.status_code for found in await asyncio.gather(*requests)] == [200, 200]
+
+
 async def test_a_full_disk_takes_no_job(serve, spool, kit):
     async with serve(spool=spool, spool_reserve=2**62) as client:
         answer = await kit.submit(client, kit.zipped(kit.series(1)))
