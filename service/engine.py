@@ -30,8 +30,9 @@ from model_store.store import ModelVersion
 from model_store.watched import WatchedStore
 from service.answer import Answer
 from service.codecs import NO_DEADLINE, Codecs
+from service.device_work import Ran
 from service.errors import NotReady, ServiceError, TooBusy
-from service.executor import Executor, Ran
+from service.executor import Executor
 from service.intake import decode_pair
 from service.meanings import Meanings, meant_by
 from service.models import Load, LoadedVersions
@@ -171,19 +172,19 @@ class Engine:
         return self._state == "ready", self._reason
 
     @contextlib.contextmanager
-    def admit(self, *, needs_model: bool = True, needs_device: bool = True) -> Iterator[None]:
+    def admit(self, needs: Literal["nothing", "model", "device"] = "device") -> Iterator[None]:
         """A place for one request, from before its upload to its answer.
 
         Args:
-            needs_model: if not, it is taken whenever the service does not end.
-            needs_device: at once, and not when its turn comes.
+            needs: a `device`, soon, so that it is sent away before its upload when the line before that is full, even
+                if it might be shorter after it; a `model`, sooner or later; or `nothing` but that the service goes on.
 
         Raises:
             NotReady: starting, failed or draining.
             TooBusy: `max_requests` are in progress, or as many images as may already wait for the device.
         """
         ready, reason = self.readiness()
-        if self._state == "draining" or (needs_model and not ready):
+        if self._state == "draining" or (needs != "nothing" and not ready):
             seconds = DRAIN_RETRY_SECONDS if self._state == "draining" else START_RETRY_SECONDS
             raise NotReady(f"no requests are taken now: {reason}", retry_after=seconds)
         if self._in_progress >= self.settings.max_requests:
@@ -192,8 +193,8 @@ class Engine:
                 f"{self._in_progress} requests are in progress, and no more may be; try again later",
                 retry_after=MIN_RETRY_SECONDS,
             )
-        if needs_model and needs_device:
-            self._executor.look_for_place()
+        if needs == "device":
+            self._executor.check_place()
         self._in_progress += 1
         try:
             yield

@@ -148,7 +148,7 @@ class NoSuchOutput(ServiceError):
 
 
 class TooBusy(ServiceError):
-    """Every place in the queue is taken.
+    """There is no place for it, or none in time.
 
     Attributes:
         retry_after: seconds after which a place is likely.

@@ -15,93 +15,18 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_store.errors import OutOfDeviceMemory
 from service.batching import stack, unstack
+from service.device_work import Restored, Work
 from service.errors import DeadlinePassed, TooBusy
-from service.pace import Key, Pace
-from service.replicas import Restore
+from service.pace import Pace
 from service.telemetry import Instruments
 from service.turns import Turn, Turns
-
-
-@dataclass(frozen=True)
-class Alike:
-    """What images must have in common to share a run.
-
-    Attributes:
-        of: the loaded version and the outputs, compared as they are.
-        bucket: (H, W) on the network's grid.
-    """
-
-    of: tuple[object, ...]
-    bucket: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Work:
-    """One image, or part of one.
-
-    Attributes:
-        restore: by device; loaded, and kept loaded by the caller until the answer is there.
-        batch: (1, H, W, 1) float32.
-        ref: of the version, for the figures.
-        alike: with what it may share a run; None for nothing.
-        part: (rows, columns) of the batch that the device is given; None for all.
-    """
-
-    restore: Mapping[str, Restore]
-    batch: NDArray[np.float32]
-    ref: str = ""
-    alike: Alike | None = None
-    part: tuple[int, int] | None = None
-
-    def pixels(self) -> int:
-        """How many the device is given."""
-        return math.prod(self.part or self.batch.shape[1:3])
-
-    def key(self) -> Key:
-        """Of those that take as long."""
-        return Key(self.ref, self.pixels().bit_length())
-
-
-@dataclass(frozen=True, eq=False)
-class Restored:
-    """What came back from the device, unchecked.
-
-    Attributes:
-        batch: (1, H, W, C).
-        infer_seconds: the run, whoever shared it.
-        device: which ran; comma-separated of several runs, of tiles.
-        run: which one it was; None for several.
-    """
-
-    batch: NDArray[np.float32]
-    infer_seconds: float
-    device: str
-    run: object | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Ran:
-    """What came back for all images of a request, unchecked.
-
-    Attributes:
-        batches: of each image, (1, H, W, C) with a channel for each output.
-        infer_seconds: all runs together.
-        precision: of the runs.
-        device: of the runs; comma-separated where they were on several.
-    """
-
-    batches: list[NDArray[np.float32]]
-    infer_seconds: float
-    precision: str
-    device: str
 
 
 class Executor:
@@ -139,7 +64,8 @@ class Executor:
             OutOfDeviceMemory: the device cannot run one of them, even alone.
         """
         if not admitted:
-            self._take_place(works, deadline)
+            self.check_place()
+            self._check_time(deadline)
         for device in works[0].restore:
             self._serve_on(device)
         turns = [Turn[Work, Restored](work, deadline) for work in works]
@@ -157,7 +83,7 @@ class Executor:
             for turn in turns:
                 self._turns.drop(turn)
 
-    def look_for_place(self) -> None:
+    def check_place(self) -> None:
         """Before anything is done for a request that will need one.
 
         Raises:
@@ -167,24 +93,24 @@ class Executor:
             self._instruments.shed.labels("queue").inc()
             raise TooBusy(
                 f"{len(self._turns)} images already wait for the device, and no more may; try again later",
-                retry_after=max(1, math.ceil(self._wait(self._turns.works()))),
+                retry_after=max(1, math.ceil(self._wait(self._turns.works(), unknown=1.0))),
             )
 
-    def _wait(self, works: Sequence[Work]) -> float:
-        return self._pace.expected(work.key() for work in works) / max(1, self.devices())
-
-    def _take_place(self, works: Sequence[Work], deadline: float) -> None:
-        self.look_for_place()
+    def _check_time(self, deadline: float) -> None:
         waiting = self._turns.works()
-        wait = self._wait(waiting)
-        late = wait + self._pace.expected(work.key() for work in works) - (deadline - time.monotonic())
+        wait = self._wait(waiting, unknown=0.0)
+        late = wait - (deadline - time.monotonic())
         if waiting and late > 0:
             self._instruments.shed.labels("deadline").inc()
             raise TooBusy(
-                f"{len(waiting)} images wait for the device, which will take some {wait:.1f} seconds for them, and then"
-                " the request's time would be over; try again later, or ask for more with X-Request-Timeout",
+                f"the images that wait for the device will take it {wait:.1f} seconds or more, and then the request's"
+                " time would be over; try again later, or ask for more with X-Request-Timeout",
                 retry_after=max(1, math.ceil(late)),
             )
+
+    def _wait(self, works: Sequence[Work], *, unknown: float) -> float:
+        """Seconds until these are done, at least."""
+        return self._pace.expected(works, self.images_per_run, unknown=unknown) / max(1, self.devices())
 
     def images_per_run(self, bucket: tuple[int, int]) -> int:
         """How many images of a bucket share a run at most; at least one."""
@@ -267,7 +193,7 @@ class Executor:
             self._restore(device, turns[middle:])
             return
         seconds = time.monotonic() - begin
-        self._pace.ran(turns[0].work.key(), seconds / len(turns))
+        self._pace.ran(turns[0].work, seconds)
         # in the figures first, and then given: who has an answer finds it there
         self._ran(device, turns[0].work.ref, seconds)
         self._account([turn.work for turn in turns])

@@ -24,9 +24,8 @@ from service.errors import HeadTimeout
 HEAD_SECONDS: Final = 30.0
 """From a head's first byte to its last. A connection may wait for the first as long as between two requests."""
 
-
-MAX_HEAD_BYTES: Final = 65536
-"""Of a request line with its headers, and of trailers."""
+MAX_HEAD_BYTES: Final = 16384
+"""Of a head, or trailers, that are not complete yet."""
 
 
 class Http(H11Protocol):
@@ -37,9 +36,8 @@ class Http(H11Protocol):
         self.conn = _Conversation(h11.SERVER, MAX_HEAD_BYTES)
         self._timer: asyncio.TimerHandle | None = None
         self._begun = False
-        self._passing = False
-        self._left = 0
-        self._behind = b""
+        self._body_left: int | None = None  # of one that goes past h11
+        self._behind = b""  # that body, of the next request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -51,11 +49,11 @@ class Http(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
-        if not self._passing:
+        if self._body_left is None:
             super().data_received(data)
             return
-        body, behind = data[: self._left], data[self._left :]
-        self._left -= len(body)
+        body, behind = data[: self._body_left], data[self._body_left :]
+        self._body_left -= len(body)
         self._behind += behind
         if self.cycle.response_complete:  # the rest of its body is read in vain
             self._go_on()
@@ -73,21 +71,20 @@ class Http(H11Protocol):
             self._begun = True
             self._wait(HEAD_SECONDS)
         if self.conn.their_state is h11.SEND_BODY and (length := _declared_length(self.headers)) is not None:
-            self._passing = True
-            self._left = length - len(self.cycle.body)  # what came with the head; the app has not run since
+            self._body_left = length - len(self.cycle.body)  # what came with the head; the app has not run since
 
     def on_response_complete(self) -> None:
         """Called by uvicorn."""
-        passing = self._passing
+        past = self._body_left is not None
         super().on_response_complete()  # which may begin the next request
-        if passing:
+        if past:
             self._go_on()
 
     def _give(self, body: bytes) -> None:
-        """As uvicorn does, but without a copy where the app has taken all that came before."""
+        """To the app, as it is where that has taken all that came before."""
         cycle = self.cycle
         cycle.body = cycle.body + body if cycle.body else body  # type: ignore[assignment]
-        cycle.more_body = self._left > 0
+        cycle.more_body = bool(self._body_left)
         cycle.message_event.set()
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
@@ -95,10 +92,10 @@ class Http(H11Protocol):
     def _go_on(self) -> None:
         """To the next request, when this one is answered and its body is read: h11, which has not seen the end of the
         body, begins anew."""
-        if self._left or self.transport.is_closing():
+        if self._body_left or self.transport.is_closing():
             return
         self.conn = _Conversation(h11.SERVER, MAX_HEAD_BYTES)
-        self._passing = False
+        self._body_left = None
         behind, self._behind = self._behind, b""
         if behind:
             self.data_received(behind)

@@ -1,42 +1,58 @@
-"""How long images take on the device, learned from those that it had: to say who would wait too long before he waits.
+"""How long runs take on the device at least, learned from those it had: to say who would wait too long before he waits.
 
-    a run: key of each image, seconds --ran--> seconds for one image of that key --expected--> of a line of them
+    a run: its first work, seconds --ran--> the least of the last ones of its kind
+    a line of works --expected--> the runs that it will make --> seconds
 
-A key is a model version and a size, to the nearest power of two: what takes how long is only known of its like.
+The least, since to send somebody away wrongly costs more than to let him wait: a first run is slow, and one of four
+images need not take longer than one of one. A kind is a version and a size, within a factor of two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
-_RECENT = 0.2
-"""Weight of the newest run in the moving average."""
+from service.device_work import Work
 
+_RUNS = 8
+"""Of which the least is taken."""
 
-class Key(NamedTuple):
-    """What images have in common that take as long as each other.
-
-    Attributes:
-        ref: of the version.
-        size: bits of the number of pixels.
-    """
-
-    ref: str
-    size: int
+_Kind = tuple[str, int]
+"""Ref of a version, and bits of the number of pixels of one image."""
 
 
 class Pace:
     """One executor's; used by its threads and by the event loop."""
 
     def __init__(self) -> None:
-        self._seconds: dict[Key, float] = {}
+        self._seconds: dict[_Kind, deque[float]] = {}
 
-    def ran(self, key: Key, seconds: float) -> None:
-        """Learns how long each image of a run took, its share if there were several."""
-        before = self._seconds.get(key, seconds)
-        self._seconds[key] = before + _RECENT * (seconds - before)
+    def ran(self, work: Work, seconds: float) -> None:
+        """Learns from a run, of this and of however many like it."""
+        self._seconds.setdefault(_kind(work), deque(maxlen=_RUNS)).append(seconds)
 
-    def expected(self, keys: Iterable[Key]) -> float:
-        """Seconds for all of these, one after the other; nothing for those of which nothing is known."""
-        return sum(self._seconds.get(key, 0.0) for key in keys)
+    def expected(
+        self, works: Sequence[Work], images_per_run: Callable[[tuple[int, int]], int], *, unknown: float
+    ) -> float:
+        """Seconds for all of these, one run after the other.
+
+        Args:
+            works: what waits.
+            images_per_run: how many of a bucket share a run at most.
+            unknown: seconds of a run of a kind that there was none of.
+        """
+        kinds = {work.alike: _kind(work) for work in works}
+        runs = Counter(_kind(work) for work in works if work.alike is None)
+        for alike, images in Counter(work.alike for work in works).items():
+            if alike is not None:
+                runs[kinds[alike]] += math.ceil(images / images_per_run(alike.bucket))
+        return sum(count * self._least(kind, unknown) for kind, count in runs.items())
+
+    def _least(self, kind: _Kind, unknown: float) -> float:
+        known = self._seconds.get(kind)
+        return min(tuple(known)) if known else unknown
+
+
+def _kind(work: Work) -> _Kind:
+    return work.ref, work.pixels().bit_length()

@@ -17,8 +17,9 @@ from model_store.manifest import Manifest
 from model_store.store import ModelVersion
 from service import tiling
 from service.batching import Batch, bucket_of
+from service.device_work import Alike, Ran, Restored, Work
 from service.errors import NotReady
-from service.executor import Alike, Executor, Ran, Restored, Work
+from service.executor import Executor
 from service.models import LoadedVersions
 from service.pipeline import to_batch
 

@@ -31,6 +31,7 @@ from service.api.problems import internal_error
 from service.tracing import UNTRACED, Traces, trace_id
 
 REQUEST_ID_HEADER = "X-Request-ID"
+_IDS = random.Random()  # noqa: S311 - to find lines of a log by, and no secret: the kernel need not be asked each time
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 # From a trivial model on a small image to the slowest U-Net on a busy CPU.
@@ -87,7 +88,7 @@ class Instruments:
         )
         self.out_of_memory = count("out_of_memory", "Runs for which the device had not enough memory.")
         self.queue_depth = gauge("queue_depth", "Images that wait for the device.")
-        self.shed = count("shed", "Requests answered 429 because every place was taken.", "place")
+        self.shed = count("shed", "Requests answered 429, by what there was too little of.", "place")
         self.warned = count("warned", "Answers that the guard found unlike the model's usual ones.", "model")
         self.expired = count("expired", "Requests whose deadline passed (504).")
         self.abandoned = count("abandoned", "Requests dropped because the client left.")
@@ -194,7 +195,7 @@ def _request_id(scope: Scope) -> str:
             text = value.decode("latin-1")
             if _SANE_REQUEST_ID.fullmatch(text):
                 return str(text)
-    return f"{random.getrandbits(128):032x}"  # nobody need fail to guess it, and the kernel is not asked
+    return f"{_IDS.getrandbits(128):032x}"
 
 
 def configure_logging(level: str) -> None:

@@ -117,7 +117,7 @@ async def store_study(request: Request, study: str) -> Response:
 async def _store(request: Request, study: str | None) -> Response:
     service, engine = service_of(request), engine_of(request)
     settings = engine.settings
-    with engine.admit(needs_model=False):
+    with engine.admit(needs="nothing"):
         pass  # it is not about to end; an upload may take minutes, so that no place of a request is held
     limits = BodyLimits(
         max_bytes=settings.max_job_bytes,

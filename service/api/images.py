@@ -52,7 +52,7 @@ async def look(request: Request) -> Response:
     second or more an image.
     """
     engine = engine_of(request)
-    with engine.admit(needs_model=False):
+    with engine.admit(needs="nothing"):
         accept = ", ".join(request.headers.getlist("accept"))
         media_type = best_of(parse_accept(accept, IMAGE_TYPES), IMAGE_TYPES)
         timeout = parse_timeout(request.headers.get(TIMEOUT_HEADER), longest=engine.settings.request_timeout)

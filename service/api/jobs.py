@@ -80,7 +80,7 @@ async def create(request: Request) -> Response:
     fields are the same job (`Idempotency-Replayed: true`), and the same key with another request is refused.
     """
     engine, jobs, owner = engine_of(request), _jobs(request), _owner(request)
-    with engine.admit(needs_device=False):
+    with engine.admit(needs="model"):
         pass  # ready, that is; an upload may take minutes, so no place is held, and `Places.take` bounds their number
     key = parse_idempotency_key(request.headers.get(KEY_HEADER))
     settings = engine.settings

@@ -41,7 +41,7 @@ async def measure(request: Request) -> Response:
     metrics are then means over the frames, and `frames` of each contract lists those of each frame.
     """
     engine = engine_of(request)
-    with engine.admit(needs_model=False):
+    with engine.admit(needs="nothing"):
         timeout = parse_timeout(request.headers.get(TIMEOUT_HEADER), longest=engine.settings.request_timeout)
         form = await read_form(request, form_limits(engine, TEXTS))
         fields = parse_fields(MetricFields, form.texts)

@@ -83,7 +83,7 @@ TABLE: dict[type[Exception], Kind] = {
     errors.UnitMismatch: Kind(422, "unit-mismatch", "The model takes images in another unit"),
     errors.NoSuchOutput: Kind(422, "no-such-output", "The model does not give what was asked for"),
     errors.DerivationRefused: Kind(422, "derivation-refused", "No image is derived from this DICOM instance"),
-    errors.TooBusy: Kind(429, "too-busy", "Every place is taken"),
+    errors.TooBusy: Kind(429, "too-busy", "Too much is asked for at once"),
     errors.NotReady: Kind(503, "not-ready", "The service is not ready"),
     errors.DeadlinePassed: Kind(504, "deadline-passed", "The deadline passed"),
     errors.NoSuchJob: Kind(404, "no-such-job", "There is no such job"),

@@ -26,9 +26,9 @@ from model_store.refs import echo
 from model_store.store import ModelStore, ModelVersion
 from service import pipeline
 from service.api.uploads import BodyLimits, unpack
+from service.device_work import Ran
 from service.engine import Engine
 from service.errors import MalformedInference
-from service.executor import Ran
 from service.inference.message import MAX_JSON_BYTES, NUMBER_BYTES, Body, InferRequest, WantedOutput, parse, render
 from service.inference.statistics import Statistics
 from service.meanings import no_such_output, resolve_standing

@@ -16,7 +16,8 @@ import pytest
 from pydantic import ValidationError
 
 from model_store.errors import RefusedVersion
-from service.executor import Alike, Executor, Work
+from service.device_work import Alike, Work
+from service.executor import Executor
 from service.loading import _placed, load_by
 from service.settings import Settings
 from service.telemetry import Instruments
