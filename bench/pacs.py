@@ -29,7 +29,7 @@ import numpy as np
 from pynetdicom import AE, evt
 
 from bench.growth import PATIENT
-from bench.server import Server, serving
+from bench.server import Server, cpu_seconds, serving
 from imaging.phantom import trunk
 from imaging.phantom_dicom import series_files
 from model_store.restorer import Precision, load_restorer
@@ -72,13 +72,22 @@ class Measured:
         received: seconds in which the node took all slices.
         worked: seconds from its completeness to the last delivery; the silence before is a setting, not work.
         cpu: seconds of CPU that the node used, from the first slice to the last delivery.
+        peer_cpu: those of the receiver, which share the cores; all but a few of them fall into `worked`.
         peak_mb: the most memory that it had.
+        precision: in which the node computed.
     """
 
     received: float
     worked: float
     cpu: float
+    peer_cpu: float
     peak_mb: float
+    precision: Precision
+
+    @property
+    def own(self) -> float:
+        """Seconds of work without what the receiver took of them."""
+        return self.worked - self.peer_cpu / (os.cpu_count() or 1)
 
 
 def make_series(folder: Path, count: int) -> list[Path]:
@@ -132,8 +141,8 @@ def answer_all(port: int, ready: Event) -> None:
 
 
 @contextmanager
-def archive(way: Way) -> Iterator[int]:
-    """The port of a peer that takes all."""
+def archive(way: Way) -> Iterator[tuple[int, int]]:
+    """Port and process id of a peer that takes all."""
     port = _free_port()
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
@@ -142,7 +151,8 @@ def archive(way: Way) -> Iterator[int]:
     try:
         if not ready.wait(60):
             raise SystemExit("the peer did not start")
-        yield port
+        assert process.pid is not None  # noqa: S101 - it was started
+        yield port, process.pid
     finally:
         process.terminate()
         process.join()
@@ -150,7 +160,7 @@ def archive(way: Way) -> Iterator[int]:
 
 def measure(way: Way, files: Sequence[Path]) -> Measured:
     """One series there and back."""
-    with tempfile.TemporaryDirectory() as folder, archive(way) as port:
+    with tempfile.TemporaryDirectory() as folder, archive(way) as (port, peer):
         own = _free_port()
         out = f'aet = "ARCHIVE"\nhost = "127.0.0.1"\nport = {port}' if way.dimse else f'url = "http://127.0.0.1:{port}"'
         toml = Path(folder, "pacs.toml")
@@ -160,14 +170,14 @@ def measure(way: Way, files: Sequence[Path]) -> Measured:
             encoding="utf-8",
         )
         with serving(None, spool=Path(folder, "spool"), pacs=toml) as server:
-            return _there_and_back(server, way, files, own)
+            return _there_and_back(server, way, files, own, peer)
 
 
-def _there_and_back(server: Server, way: Way, files: Sequence[Path], port: int) -> Measured:
+def _there_and_back(server: Server, way: Way, files: Sequence[Path], port: int, peer: int) -> Measured:
     host = "127.0.0.1"
     sender = Peer(aet="CLEARSLICE", host=host, port=port) if way.dimse else Peer(url=f"{server.url}/dicom-web")
     configuration = Configuration(node=Node(aet="SENDER"), peers={"node": sender})
-    before, begin = server.cpu_seconds(), time.monotonic()
+    before, peer_before, begin = server.cpu_seconds(), cpu_seconds(peer), time.monotonic()
     client_of("node", configuration).send(files, lambda *_: None)
     received = time.monotonic() - begin
     with httpx.Client(base_url=server.url, timeout=TIMEOUT_S) as client:
@@ -180,7 +190,15 @@ def _there_and_back(server: Server, way: Way, files: Sequence[Path], port: int) 
     if (found[0]["state"], found[0]["instances"]) != ("delivered", len(files)):
         raise SystemExit(f"the series ended as {found[0]['state']}")
     worked = time.monotonic() - complete
-    return Measured(received, worked, server.cpu_seconds() - before, server.peak_mb())
+    model, _, version = found[0]["model"].partition("@")
+    return Measured(
+        received,
+        worked,
+        cpu=server.cpu_seconds() - before,
+        peer_cpu=cpu_seconds(peer) - peer_before,
+        peak_mb=server.peak_mb(),
+        precision=server.precision_of(model, int(version)),
+    )
 
 
 def model_alone(precision: Precision, count: int) -> tuple[float, float]:
@@ -203,22 +221,29 @@ def report(count: int) -> str:
         files = make_series(Path(folder), count)
         size = sum(path.stat().st_size for path in files) / 1e6
         measured = [(way, measure(way, files)) for way in WAYS]
-    seconds, cpu = model_alone("bfloat16", count)
+    precision = measured[0][1].precision
+    seconds, cpu = model_alone(precision, count)
     rows = [
         f"| {way.name} | {count / found.received:.0f} | {1000 * found.worked / count:.1f} |"
-        f" {seconds / found.worked:.2f} | {1000 * found.cpu / count:.1f} | {found.peak_mb:.0f} |"
+        f" {seconds / found.worked:.2f} | {seconds / found.own:.2f} | {1000 * found.cpu / count:.1f} |"
+        f" {found.peak_mb:.0f} |"
         for way, found in measured
     ]
+    alone = f"{1000 * seconds / count:.1f} ms and {1000 * cpu / count:.1f} ms of CPU a slice"
+    head = (
+        "| in and out by | slices/s in | ms a slice, complete to delivered | of the model's rate | less the peer's CPU"
+        " | CPU ms a slice | most MB |"
+    )
     where = f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, {machine()['cores']} cores"
     return f"""# A series to the PACS node and back
 
 `python -m bench.pacs --write`, {where}. {count} drawn slices of 512 x 512 ({size:.0f} MB) go from one
 process to the node, and from there to another that takes all. Sender, node and receiver share the cores.
 
-The model alone, in batches of {BATCH}: {1000 * seconds / count:.1f} ms and {1000 * cpu / count:.1f} ms of CPU a slice.
+The model alone, in {precision} as the node, in batches of {BATCH}: {alone}.
 
-| in and out by | slices/s in | ms a slice, complete to delivered | of the model's rate | CPU ms a slice | most MB |
-|---|---|---|---|---|---|
+{head}
+|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
 CPU is that of the node, from the first slice in to the last one out. Between the last slice and completeness lies

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import httpx
 
+from model_store.restorer import Precision
+
 START_TIMEOUT_S = 120.0
 POLL_S = 0.05
 
@@ -36,9 +38,8 @@ class Server:
     start_seconds: float
 
     def cpu_seconds(self) -> float:
-        """CPU time so far, all threads together (Linux: proc(5), fields 14 and 15 of stat)."""
-        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """CPU time so far."""
+        return cpu_seconds(self.process)
 
     def resident_mb(self) -> float:
         """What of it is in memory now (proc(5), status)."""
@@ -58,10 +59,17 @@ class Server:
         lines = (line for line in text.splitlines() if line.startswith("clearslice_device_seconds_total"))
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
-    def precision_of(self, name: str, version: int) -> str:
+    def precision_of(self, name: str, version: int) -> Precision:
         """In which precision it computes a model version that is loaded."""
         versions = httpx.get(f"{self.url}/v1/models/{name}").json()["versions"]
-        return next(str(each["precision"]) for each in versions if each["version"] == version)
+        precision: Precision = next(each["precision"] for each in versions if each["version"] == version)
+        return precision
+
+
+def cpu_seconds(process: int) -> float:
+    """CPU time of a process so far, all threads together (Linux: proc(5), fields 14 and 15 of stat)."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
