@@ -97,10 +97,9 @@ class Executor:
             )
 
     def _check_time(self, deadline: float) -> None:
-        waiting = self._turns.works()
-        wait = self._wait(waiting, unknown=0.0)
+        wait = self._wait(self._turns.works(), unknown=0.0)
         late = wait - (deadline - time.monotonic())
-        if waiting and late > 0:
+        if wait > 0 and late > 0:
             self._instruments.shed.labels("deadline").inc()
             raise TooBusy(
                 f"the images that wait for the device will take it {wait:.1f} seconds or more, and then the request's"
