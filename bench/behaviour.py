@@ -30,6 +30,7 @@ from training.provenance import machine, processor
 ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "docs" / "benchmarks" / "behaviour.md"
 HOUNSFIELD = {"rescale_slope": "1", "rescale_intercept": "0"}
+
 OVER = 10
 """Times the capacity, which is measured just before."""
 
@@ -115,8 +116,8 @@ def overload(server: Server, image: bytes, *, seconds: float) -> list[str]:
     after = _rate(several(server.url, image, clients=8, seconds=10), 10)
     served = [answer for answer in answers if answer.status == httpx.codes.OK]
     shed = [answer for answer in answers if answer.status == httpx.codes.TOO_MANY_REQUESTS]
-    others = Counter(answer.status for answer in answers) - Counter({httpx.codes.OK: len(served)})
-    del others[httpx.codes.TOO_MANY_REQUESTS]
+    expected = {httpx.codes.OK, httpx.codes.TOO_MANY_REQUESTS}
+    others = Counter(answer.status for answer in answers if answer.status not in expected)
     other = ", ".join(f"{count} x {status or 'no answer'}" for status, count in others.items()) or "nothing else"
     return [
         f"| images/s of 8 clients | {before:.1f} before, {after:.1f} from 2 s after |",

@@ -10,7 +10,7 @@ images need not take longer than one of one. A kind is a version and a size, wit
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from service.device_work import Work
@@ -26,11 +26,12 @@ class Pace:
     """One executor's; used by its threads and by the event loop."""
 
     def __init__(self) -> None:
-        self._seconds: dict[_Kind, deque[float]] = {}
+        self._seconds: dict[_Kind, tuple[float, ...]] = {}  # never changed in place, since others read meanwhile
 
     def ran(self, work: Work, seconds: float) -> None:
         """Learns from a run, of this and of however many like it."""
-        self._seconds.setdefault(_kind(work), deque(maxlen=_RUNS)).append(seconds)
+        kind = _kind(work)
+        self._seconds[kind] = (*self._seconds.get(kind, ()), seconds)[-_RUNS:]
 
     def expected(
         self, works: Sequence[Work], images_per_run: Callable[[tuple[int, int]], int], *, unknown: float
@@ -50,8 +51,7 @@ class Pace:
         return sum(count * self._least(kind, unknown) for kind, count in runs.items())
 
     def _least(self, kind: _Kind, unknown: float) -> float:
-        known = self._seconds.get(kind)
-        return min(tuple(known)) if known else unknown
+        return min(self._seconds.get(kind, (unknown,)))
 
 
 def _kind(work: Work) -> _Kind:
