@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.engine import Engine
-from service.http_protocol import Http
+from service.http.protocol import Connection
 from service.memory import keep_freed
 from service.settings import Settings, is_loopback
 from service.telemetry import configure_logging
@@ -66,7 +66,7 @@ def serve_app(app: FastAPI, settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http=Http,
+        http=Connection,  # type: ignore[arg-type]  # one that brings its own memory
         log_config=None,
         access_log=False,
         server_header=False,

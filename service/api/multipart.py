@@ -23,7 +23,7 @@ class PartHandler(Protocol):
         """Its headers, by their names in lower case; of one that comes twice, the last."""
 
     def data(self, piece: memoryview) -> None:
-        """More of its content; valid only now."""
+        """More of its content, in memory that nobody writes into."""
 
     def end(self) -> None:
         """It is whole."""

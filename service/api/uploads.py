@@ -122,7 +122,8 @@ async def _flush(sinks: Mapping[str, FileSink], *, least: int) -> None:
 
 
 async def receive(request: Request, limits: BodyLimits, take: Callable[[bytes], object]) -> None:
-    """Receives the whole body and gives `take` each chunk of it; what that returns is awaited if it can be.
+    """Receives the whole body and gives `take` each chunk of it, to keep; none is empty. What it returns is awaited if
+    it can be.
 
     Raises:
         UploadTooLarge, UploadTimeout: past the limits.
@@ -133,6 +134,8 @@ async def receive(request: Request, limits: BodyLimits, take: Callable[[bytes], 
     try:
         async with asyncio.timeout(limits.max_seconds):
             async for chunk in request.stream():
+                if not chunk:  # as the last one, of Starlette
+                    continue
                 received += len(chunk)
                 if received > limits.max_bytes:
                     raise too_large(limits)
@@ -215,9 +218,9 @@ class _Parts:
         self._limits = limits
         self._sinks = sinks
         self._known = limits.files | limits.texts
-        self._done: dict[str, bytearray] = {}
+        self._done: dict[str, bytes] = {}
         self._name = ""
-        self._content = bytearray()
+        self._content: memoryview | bytearray = bytearray()
 
     def begin(self) -> None:
         self._name, self._content = "", bytearray()
@@ -243,14 +246,18 @@ class _Parts:
             raise MalformedUpload(f"text field {self._name!r} is longer than {MAX_FIELD_BYTES} bytes")
         if self._name in self._sinks:
             self._sinks[self._name].take(piece)
+        elif not self._content:
+            self._content = piece  # mostly all of it
         else:
+            if isinstance(self._content, memoryview):
+                self._content = bytearray(self._content)
             self._content += piece
 
     def end(self) -> None:
-        self._done[self._name] = self._content
+        self._done[self._name] = bytes(self._content)
 
     def form(self) -> Form:
-        files = {name: bytes(content) for name, content in self._done.items() if name in self._limits.files}
+        files = {name: content for name, content in self._done.items() if name in self._limits.files}
         texts = {}
         for name in self._limits.texts & self._done.keys():
             try:

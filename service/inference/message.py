@@ -76,12 +76,15 @@ class InferRequest:
 
 
 def together(pieces: Sequence[bytes], header: str | None) -> memoryview:
-    """The pieces of a body as one, placed in memory so that the first tensor is aligned: it is then read where it is.
+    """The pieces of a body as one; where there are several, placed in memory so that the first tensor is aligned, and
+    read where it is.
 
     Args:
         pieces: in order.
         header: value of `LENGTH_HEADER`, if there is one.
     """
+    if len(pieces) == 1:
+        return memoryview(pieces[0])
     length = int(header) if header is not None and _DIGITS.fullmatch(header.strip()) else 0
     ahead = bytes(-length % _ALIGNMENT)
     return memoryview(b"".join([ahead, *pieces]))[len(ahead) :]

@@ -1,6 +1,6 @@
 """HTTP/1.1 as uvicorn reads it with h11, with a limit of time that both lack, and without copies that both make.
 
-    connection --(head, HEAD_SECONDS)--> h11 --> app <-- body of a declared length, as it came
+    connection --(head, HEAD_SECONDS)--> h11 --> app <-- body of a declared length, where the connection put it
                         408               |
                                     chunked body
 
@@ -12,14 +12,18 @@ four times: it goes to the app past it (docs/decisions/0015-what-the-wire-costs.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import h11
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from service.api.problems import answer_to
 from service.errors import HeadTimeout
+from service.http.body import PIECE_BYTES, Body
+from service.http.writes import GatheredWrites
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, Scope
 
 HEAD_SECONDS: Final = 30.0
 """From a head's first byte to its last. A connection may wait for the first as long as between two requests."""
@@ -27,39 +31,95 @@ HEAD_SECONDS: Final = 30.0
 MAX_HEAD_BYTES: Final = 16384
 """Of a head, or trailers, that are not complete yet."""
 
+READ_BYTES: Final = 65536
+"""Read at once of what h11 is to look at."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection: tells the event loop where to put the next bytes, and `Http` that they are there.
+
+    Arguments as uvicorn gives them.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._http = Http(*args, **kwargs)
+        self._memory: bytearray | None = None  # of bytes that are no body of a declared length
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._http.connection_made(transport)  # type: ignore[arg-type]  # of a stream
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._http.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._http.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._http.resume_writing()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - we know better
+        """Called by the event loop before it reads."""
+        room = self._http.room()
+        if room is not None:
+            self._memory = None
+            return room
+        self._memory = bytearray(READ_BYTES)
+        return memoryview(self._memory)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Called by the event loop when it has read."""
+        if self._memory is None:
+            self._http.body_received(nbytes)
+        else:
+            self._http.data_received(bytes(memoryview(self._memory)[:nbytes]))
+
 
 class Http(H11Protocol):
-    """One connection; arguments as uvicorn gives them."""
+    """The requests and answers of one connection; arguments as uvicorn gives them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._app, self.app = self.app, self._serve
         self.conn = _Conversation(h11.SERVER, MAX_HEAD_BYTES)
         self._timer: asyncio.TimerHandle | None = None
         self._begun = False
-        self._body_left: int | None = None  # of one that goes past h11
+        self._body: Body | None = None  # that goes past h11
         self._behind = b""  # that body, of the next request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(GatheredWrites(transport, self.loop))
         self._wait(self.timeout_keep_alive)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def room(self) -> memoryview | None:
+        """Where the next bytes of a body go that the app wants; None where other bytes come next."""
+        if self._body is None or not self._body.left or self.cycle.response_complete:
+            return None
+        # who is answered before his body was read is only heard out
+        return self._body.room(READ_BYTES if self.cycle.response_started else PIECE_BYTES)
+
+    def body_received(self, count: int) -> None:
+        """So many bytes are where `room` said."""
+        assert self._body is not None  # noqa: S101 - there was room
+        if self._body.fill(count):
+            self.cycle.more_body = self._body.left > 0
+            self.cycle.message_event.set()
+            if self._body.left:
+                self.flow.pause_reading()  # until the app asks for more
+
     def data_received(self, data: bytes) -> None:
-        """Called by the event loop."""
-        if self._body_left is None:
+        """Other bytes: a head, a body in chunks; of a body of a declared length what nobody wants, and what follows."""
+        if self._body is None:
             super().data_received(data)
             return
-        body, behind = data[: self._body_left], data[self._body_left :]
-        self._body_left -= len(body)
-        self._behind += behind
-        if self.cycle.response_complete:  # the rest of its body is read in vain
+        self._behind += data[self._body.left :]
+        self._body.left -= min(self._body.left, len(data))
+        if self.cycle.response_complete:
             self._go_on()
-        elif body:
-            self._give(body)
-        elif behind:
+        else:
             self.flow.pause_reading()
 
     def handle_events(self) -> None:
@@ -71,31 +131,41 @@ class Http(H11Protocol):
             self._begun = True
             self._wait(HEAD_SECONDS)
         if self.conn.their_state is h11.SEND_BODY and (length := _declared_length(self.headers)) is not None:
-            self._body_left = length - len(self.cycle.body)  # what came with the head; the app has not run since
+            # what came with the head is a part of it: the app has not run since
+            self._body = Body(length, self.cycle.body)
+            self.cycle.body = bytearray()
+            self.cycle.message_event.clear()
+            self.flow.pause_reading()  # until the app asks for it, which it may not
 
     def on_response_complete(self) -> None:
         """Called by uvicorn."""
-        past = self._body_left is not None
+        past = self._body is not None
         super().on_response_complete()  # which may begin the next request
         if past:
             self._go_on()
 
-    def _give(self, body: bytes) -> None:
-        """To the app, as it is where that has taken all that came before."""
-        cycle = self.cycle
-        cycle.body = cycle.body + body if cycle.body else body  # type: ignore[assignment]
-        cycle.more_body = bool(self._body_left)
-        cycle.message_event.set()
-        if len(cycle.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
+    async def _serve(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """The app, with the body of this request, if it goes past h11: its task has just begun."""
+        body = self._body
+        if body is None:
+            await self._app(scope, receive, send)
+            return
+
+        async def receive_body() -> ASGIReceiveEvent:
+            message = await receive()
+            if message["type"] == "http.request":
+                message["body"] = body.take()  # type: ignore[typeddict-item]  # has all methods of bytes that are used
+            return message
+
+        await self._app(scope, receive_body, send)
 
     def _go_on(self) -> None:
         """To the next request, when this one is answered and its body is read: h11, which has not seen the end of the
         body, begins anew."""
-        if self._body_left or self.transport.is_closing():
+        if self._body is None or self._body.left or self.transport.is_closing():
             return
         self.conn = _Conversation(h11.SERVER, MAX_HEAD_BYTES)
-        self._body_left = None
+        self._body = None
         behind, self._behind = self._behind, b""
         if behind:
             self.data_received(behind)

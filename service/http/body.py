@@ -1,0 +1,58 @@
+"""A body of a declared length, on its way from the connection into the memory that the app reads it from.
+
+connection --room--> memory --(full, or the body's end)--> piece --take--> app
+
+The bytes are put where they stay: nothing is copied together, as long as a body fits into one piece.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PIECE_BYTES: Final = 2 * 2**20
+"""Of one piece: a CT slice in float32, and what is around it, fits."""
+
+
+class Body:
+    """What is still to come of one body, and what has come and was not taken.
+
+    Args:
+        length: of the whole, in bytes.
+        begin: what has come of it; not all.
+
+    Attributes:
+        left: how many bytes have not come.
+    """
+
+    def __init__(self, length: int, begin: bytes | bytearray) -> None:
+        self.left = length - len(begin)
+        self._begin = begin
+        self._piece, self._filled = bytearray(), 0
+        self._whole = bytearray()
+
+    def room(self, most: int = PIECE_BYTES) -> memoryview:
+        """Where the next bytes go; at least one.
+
+        Args:
+            most: that a piece which begins now gets room for.
+        """
+        if not self._piece:
+            self._filled = len(self._begin)
+            self._piece = bytearray(self._filled + min(self.left, most))
+            self._piece[: self._filled] = self._begin
+            self._begin = b""
+        return memoryview(self._piece)[self._filled :]
+
+    def fill(self, count: int) -> bool:
+        """So many bytes are in the room; whether a piece is whole, which has to be taken before there is room again."""
+        self.left -= count
+        self._filled += count
+        if self._filled < len(self._piece):
+            return False
+        self._whole, self._piece = self._piece, bytearray()
+        return True
+
+    def take(self) -> bytearray:
+        """The piece that is whole, the caller's own now."""
+        whole, self._whole = self._whole, bytearray()
+        return whole
