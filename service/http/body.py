@@ -12,6 +12,10 @@ from typing import Final
 PIECE_BYTES: Final = 2 * 2**20
 """Of one piece: a CT slice in float32, and what is around it, fits."""
 
+_ALIGNMENT: Final = 16
+"""Of memory that is fetched for many bytes. A piece ends there, since of what has text and numbers the numbers come
+last: they are aligned, and can be read where they are."""
+
 
 class Body:
     """What is still to come of one body, and what has come and was not taken.
@@ -27,19 +31,17 @@ class Body:
     def __init__(self, length: int, begin: bytes | bytearray) -> None:
         self.left = length - len(begin)
         self._begin = begin
-        self._piece, self._filled = bytearray(), 0
-        self._whole = bytearray()
+        self._piece, self._ahead, self._filled = bytearray(), 0, 0
+        self._whole, self._skip = bytearray(), 0
 
-    def room(self, most: int = PIECE_BYTES) -> memoryview:
-        """Where the next bytes go; at least one.
-
-        Args:
-            most: that a piece which begins now gets room for.
-        """
+    def room(self) -> memoryview:
+        """Where the next bytes go; at least one."""
         if not self._piece:
-            self._filled = len(self._begin)
-            self._piece = bytearray(self._filled + min(self.left, most))
-            self._piece[: self._filled] = self._begin
+            size = len(self._begin) + min(self.left, PIECE_BYTES)
+            self._ahead = -size % _ALIGNMENT
+            self._filled = self._ahead + len(self._begin)
+            self._piece = bytearray(self._ahead + size)
+            self._piece[self._ahead : self._filled] = self._begin
             self._begin = b""
         return memoryview(self._piece)[self._filled :]
 
@@ -49,10 +51,12 @@ class Body:
         self._filled += count
         if self._filled < len(self._piece):
             return False
-        self._whole, self._piece = self._piece, bytearray()
+        self._whole, self._skip = self._piece, self._ahead
+        self._piece = bytearray()
         return True
 
     def take(self) -> bytearray:
         """The piece that is whole, the caller's own now."""
         whole, self._whole = self._whole, bytearray()
+        del whole[: self._skip]  # moves nothing: a bytearray can begin behind its memory's begin
         return whole

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from service.api.problems import answer_to
 from service.errors import HeadTimeout
-from service.http.body import PIECE_BYTES, Body
+from service.http.body import Body
 from service.http.writes import GatheredWrites
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ class Http(H11Protocol):
         """Where the next bytes of a body go that the app wants; None where other bytes come next."""
         if self._body is None or not self._body.left or self.cycle.response_complete:
             return None
-        # who is answered before his body was read is only heard out
-        return self._body.room(READ_BYTES if self.cycle.response_started else PIECE_BYTES)
+        return self._body.room()
 
     def body_received(self, count: int) -> None:
         """So many bytes are where `room` said."""
@@ -135,7 +134,6 @@ class Http(H11Protocol):
             self._body = Body(length, self.cycle.body)
             self.cycle.body = bytearray()
             self.cycle.message_event.clear()
-            self.flow.pause_reading()  # until the app asks for it, which it may not
 
     def on_response_complete(self) -> None:
         """Called by uvicorn."""
