@@ -110,6 +110,11 @@ class WatchedStore(ModelStore):
         read = super().resolve
         return self._remembered(("resolve", ref), lambda: read(ref))
 
+    def resolved(self, ref: str) -> ModelVersion | None:
+        """What `resolve` would return without a look at the folders; None where it has to look."""
+        found: ModelVersion | None = self._known.get(("resolve", ref))
+        return found
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Path]:
         """Whoever changes something reads, and lets read, what is there now."""
