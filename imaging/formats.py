@@ -25,7 +25,7 @@ from imaging.enhanced_ct import frames_from_dataset, is_multi_frame_ct
 from imaging.errors import ImagingError, NotAnImage, UnsuitableImage, UnsupportedFormat
 from imaging.finite import all_finite
 from imaging.frames import Frames
-from imaging.hounsfield import check_reach, undeclared_padding
+from imaging.hounsfield import UNDECLARED_PADDING_HU, check_reach, undeclared_padding
 from imaging.image import AIR_HU, Format, Image, Rescale, Unit, to_stored_values
 from imaging.limits import Limits, check_bytes
 from imaging.npy import MAGIC as NPY_MAGIC
@@ -139,8 +139,11 @@ def decode(
     if rescale is None:
         rescale = _relative(stored, relative_range, min_is_white=tiff is not None and tiff.min_is_white)
     check_reach(rescale, low, high)
+    reach = min(rescale.slope * value + rescale.intercept for value in (low, high))
+    padded = unit == "HU" and reach <= UNDECLARED_PADDING_HU
     several = stored.ndim == 3  # noqa: PLR2004 - (N, H, W)
-    images = tuple(_image(plane, kind, unit, rescale) for plane in (stored if several else stored[np.newaxis]))
+    planes = stored if several else stored[np.newaxis]
+    images = tuple(_image(plane, kind, unit, rescale, padded=padded) for plane in planes)
     return Frames(images, stacked=kind == "npy" and several, tiff=tiff, notes=notes)
 
 
@@ -209,10 +212,10 @@ def encode_png(pixels: NDArray[np.float32], *, rescale: Rescale, bits: Literal[8
     return write_png(stored.astype(np.uint8 if bits == 8 else np.uint16))  # noqa: PLR2004
 
 
-def _image(stored: NDArray[Any], kind: Format, unit: Unit, rescale: Rescale) -> Image:
-    """One image of a file that states no unit."""
+def _image(stored: NDArray[Any], kind: Format, unit: Unit, rescale: Rescale, *, padded: bool) -> Image:
+    """One image of a file that states no unit; `padded` if it may have padding."""
     pixels, padding = rescale.to_physical(stored), None
-    if unit == "HU" and (padding := undeclared_padding(pixels)) is not None:
+    if padded and (padding := undeclared_padding(pixels)) is not None:
         pixels = np.where(padding, np.float32(AIR_HU), pixels)
     return Image(pixels=pixels, unit=unit, stored=stored, rescale=rescale, format=kind, padding=padding)
 

@@ -86,6 +86,7 @@ class Image:
         spacing: (between rows, between columns) in mm, or None when unknown.
         padding: (H, W) bool, True where a stored value is no measurement, or None when every pixel is one.
         dataset: the DICOM instance it came from (never mutated), or None.
+        extent: the lowest and the highest of `pixels`.
     """
 
     pixels: NDArray[np.float32]
@@ -96,6 +97,7 @@ class Image:
     spacing: tuple[float, float] | None = None
     padding: NDArray[np.bool_] | None = None
     dataset: SourceInstance | None = field(default=None, repr=False)
+    extent: tuple[float, float] = field(init=False)
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 2 or self.pixels.dtype != np.float32:  # noqa: PLR2004 - H, W
@@ -106,8 +108,10 @@ class Image:
                 raise ValueError(f"{name} has shape {array.shape}, pixels {self.pixels.shape}")
             if array is not None:
                 array.flags.writeable = False
-        if not all_finite(self.pixels):
+        extent = float(self.pixels.min()), float(self.pixels.max())
+        if not (math.isfinite(extent[0]) and math.isfinite(extent[1])):  # both are NaN where a pixel is
             raise UnsuitableImage("the image holds NaN or infinite values; every pixel must be a finite number")
+        object.__setattr__(self, "extent", extent)
         self.pixels.flags.writeable = False
 
     @property

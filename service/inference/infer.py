@@ -16,7 +16,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +46,7 @@ BEYOND = (-1.0, 2.0)
 SHORT_BYTES, SHORT_JSON_BYTES = 2 * 2**20, 4096
 """Of binary data, and of the JSON before them, that take a moment: half a millisecond."""
 
+_RELATIVE = f"floats from 0 (black) to 1 (white), with noise {BEYOND[0]:g} to {BEYOND[1]:g}"
 _UNCHANGED = Rescale(1.0, 0.0)
 _AXES = {2: (0, -1), 3: (-1,), 4: ()}
 """Number of dimensions -> axes to be added until it is (N, H, W, 1)."""
@@ -204,27 +204,30 @@ def _frames(tensor: NDArray[np.generic], version: ModelVersion, limits: Limits) 
         raise MalformedInference(f"input {INPUT!r} of the shape {list(tensor.shape)} holds no grayscale image")
     count, height, width, _ = batch.shape
     check_frames(count, height, width, itemsize=FLOAT_BYTES, limits=limits)
-    _check_values(batch, version.manifest.unit)
-    with np.errstate(over="ignore"):  # what becomes infinite is refused by Image
-        images = np.require(batch, np.float32, "A")  # a view of the body, where it is aligned there
-    return Frames(
-        tuple(
-            Image(pixels=pixels, unit=version.manifest.unit, stored=pixels, rescale=_UNCHANGED, format="npy")
-            for pixels in images[..., 0]
-        )
-    )
-
-
-def _check_values(batch: NDArray[Any], unit: Unit) -> None:
-    """Raises UnsuitableImage for numbers that images in the unit do not have; NaN is left to `Image`."""
-    low, high = float(batch.min()), float(batch.max())
-    if unit == "HU":
-        if np.isfinite(low) and np.isfinite(high):
-            check_reach(_UNCHANGED, low, high)
-    elif batch.dtype.kind != "f" or low < BEYOND[0] or high > BEYOND[1]:
+    unit = version.manifest.unit
+    if unit == "relative" and batch.dtype.kind != "f":
         raise UnsuitableImage(
-            f"relative images are floats from 0 (black) to 1 (white), with noise {BEYOND[0]:g} to {BEYOND[1]:g}; the"
-            f" tensor holds {batch.dtype} from {low:.6g} to {high:.6g}: divide it by its white"
+            f"relative images are {_RELATIVE}; the tensor holds {batch.dtype}: divide it by its white"
+        )
+    if batch.dtype != np.float32:  # which may not hold them
+        _check_values(unit, float(batch.min()), float(batch.max()))
+    planes = np.require(batch, np.float32, "A")[..., 0]  # a view of the body, where it is aligned there
+    images = tuple(Image(pixels=plane, unit=unit, stored=plane, rescale=_UNCHANGED, format="npy") for plane in planes)
+    for image in images:
+        _check_values(unit, *image.extent)
+    return Frames(images)
+
+
+def _check_values(unit: Unit, low: float, high: float) -> None:
+    """Raises UnsuitableImage for numbers that images in the unit do not have; what is not finite is left to `Image`."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return
+    if unit == "HU":
+        check_reach(_UNCHANGED, low, high)
+    elif low < BEYOND[0] or high > BEYOND[1]:
+        raise UnsuitableImage(
+            f"relative images are {_RELATIVE}; the tensor holds values from {low:.6g} to {high:.6g}: divide it by its"
+            " white"
         )
 
 
