@@ -18,6 +18,7 @@ from starlette.requests import Request
 from service.api.uploads import BodyLimits, FormLimits, receive
 from service.engine import Engine
 from service.errors import ClientLeft, InvalidField
+from service.http.leaving import offered
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -80,7 +81,8 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
             left = True
             working.cancel()
 
-    leaving = asyncio.ensure_future(_disconnected(request))
+    told = offered(request.scope)
+    leaving = asyncio.ensure_future(_disconnected(request)) if told is None else told
     leaving.add_done_callback(leave)
     try:
         return await work
@@ -91,7 +93,9 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         raise ClientLeft("the client closed the connection before its answer was ready") from None
     finally:
         over = True
-        leaving.cancel()
+        leaving.remove_done_callback(leave)
+        if told is None:
+            leaving.cancel()
         if left:
             working.uncancel()
 

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from service.api.problems import answer_to
 from service.errors import HeadTimeout
 from service.http.body import Body
+from service.http.leaving import offer
 from service.http.writes import GatheredWrites
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Http(H11Protocol):
         self._begun = False
         self._body: Body | None = None  # that goes past h11
         self._behind = b""  # that body, of the next request
+        self._left: asyncio.Future[None] = self.loop.create_future()  # by the client of the request in progress
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(GatheredWrites(transport, self.loop))
@@ -93,6 +95,8 @@ class Http(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+        if not self._left.done():
+            self._left.set_result(None)
 
     def room(self) -> memoryview | None:
         """Where the next bytes of a body go that the app wants; None where other bytes come next."""
@@ -144,6 +148,9 @@ class Http(H11Protocol):
 
     async def _serve(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """The app, with the body of this request, if it goes past h11: its task has just begun."""
+        if not self.cycle.disconnected:
+            self._left = self.loop.create_future()
+        offer(scope, self._left)  # type: ignore[arg-type]
         body = self._body
         if body is None:
             await self._app(scope, receive, send)
