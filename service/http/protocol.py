@@ -32,8 +32,8 @@ HEAD_SECONDS: Final = 30.0
 MAX_HEAD_BYTES: Final = 16384
 """Of a head, or trailers, that are not complete yet."""
 
-READ_BYTES: Final = 65536
-"""Read at once of what h11 is to look at."""
+READ_BYTES: Final = 16384
+"""Read at once of what h11 is to look at, and to copy: a head, and as little as may be of the body behind it."""
 
 
 class Connection(asyncio.BufferedProtocol):
