@@ -86,7 +86,7 @@ class Http(H11Protocol):
         self._begun = False
         self._body: Body | None = None  # that goes past h11
         self._behind = b""  # that body, of the next request
-        self._left: asyncio.Future[None] = self.loop.create_future()  # by the client of the request in progress
+        self._left: asyncio.Future[None] | None = None  # by the client of the last request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(GatheredWrites(transport, self.loop))
@@ -95,7 +95,7 @@ class Http(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
-        if not self._left.done():
+        if self._left is not None and not self._left.done():
             self._left.set_result(None)
 
     def room(self) -> memoryview | None:
@@ -148,8 +148,9 @@ class Http(H11Protocol):
 
     async def _serve(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """The app, with the body of this request, if it goes past h11: its task has just begun."""
-        if not self.cycle.disconnected:
-            self._left = self.loop.create_future()
+        self._left = self.loop.create_future()
+        if self.cycle.disconnected:
+            self._left.set_result(None)
         offer(scope, self._left)  # type: ignore[arg-type]
         body = self._body
         if body is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import types
+from unittest import mock
 
 import pytest
 import uvicorn
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from service.http_protocol import HEAD_SECONDS, Http
+from service.http.body import PIECE_BYTES
+from service.http.leaving import offered
+from service.http.protocol import HEAD_SECONDS, Connection, Http
 
 KEEP_ALIVE = 65
 
@@ -23,6 +26,9 @@ class Loop:
 
     def __init__(self):
         self.timers = []
+
+    def call_soon(self, call):
+        return self.call_later(0, call)
 
     def call_later(self, seconds, call):
         timer = types.SimpleNamespace(seconds=seconds, call=call, on=True)
@@ -47,14 +53,17 @@ class Transport:
     def __init__(self):
         self.written, self.closed = b"", False
 
-    def get_extra_info(self, _name):
-        return None
+    def get_extra_info(self, _name, default=None):
+        return default
 
     def is_closing(self):
         return self.closed
 
     def write(self, data):
         self.written += data
+
+    def writelines(self, parts):
+        self.written += b"".join(parts)
 
     def close(self):
         self.closed = True
@@ -153,16 +162,9 @@ async def converse(protocol, pieces, *, reads_first):
         await send({"type": "http.response.body", "body": memoryview(b"do"), "more_body": True})
         await send({"type": "http.response.body", "body": b"ne"})
 
-    config = uvicorn.Config(echo, lifespan="off", access_log=False, log_level="error")
-    config.load()
-    wire, state = Wire(), ServerState()
-    made = protocol(config, state, {}, asyncio.get_running_loop())
-    made.connection_made(wire)
+    made, wire, state = connected(protocol, echo)
     for piece, breath in pieces:
-        await settle(lambda: wire.may_read or wire.closed)
-        if wire.closed:
-            break
-        made.data_received(piece)
+        await read(made, wire, piece)
         for _ in range(breath):
             await asyncio.sleep(0)
     await settle(lambda: not state.tasks)
@@ -170,6 +172,34 @@ async def converse(protocol, pieces, *, reads_first):
     await settle(lambda: not state.tasks)
     assert not state.tasks
     return asked, wire.written
+
+
+def connected(protocol, asgi):
+    """A connection to an app, its wire, and the state of its server."""
+    config = uvicorn.Config(asgi, lifespan="off", access_log=False, log_level="error")
+    config.load()
+    wire, state = Wire(), ServerState()
+    made = protocol(config, state, {}, asyncio.get_running_loop())
+    made.connection_made(wire)
+    return made, wire, state
+
+
+async def read(made, wire, piece):
+    """Gives a connection what came, as an event loop does: when it may read, into its memory if it has some."""
+    while piece:
+        await settle(lambda: wire.may_read or wire.closed)
+        if wire.closed:
+            return
+        if isinstance(made, asyncio.BufferedProtocol):
+            memory = made.get_buffer(-1)
+            count = min(len(memory), len(piece))
+            memory[:count] = piece[:count]
+            made.buffer_updated(count)
+            memory.release()
+            piece = piece[count:]
+        else:
+            made.data_received(piece)
+            piece = b""
 
 
 async def settle(condition):
@@ -208,9 +238,12 @@ SIZES = st.lists(st.sampled_from([1, 2, 40, 90, 110, 130, 3_000, 69_990, 70_000,
 BREATHS = st.lists(st.sampled_from([0, 1, 9]), min_size=13, max_size=13)
 
 
+PIECES = st.sampled_from([1_000, 50_000, PIECE_BYTES])
+
+
 @settings(max_examples=600)
-@given(REQUESTS, SIZES, BREATHS, st.booleans())
-def test_an_app_is_asked_and_answers_as_if_h11_had_read_all(sent, sizes, breaths, reads_first):
+@given(REQUESTS, SIZES, BREATHS, st.booleans(), PIECES)
+def test_an_app_is_asked_and_answers_as_if_h11_had_read_all(sent, sizes, breaths, reads_first, piece_bytes):
     stream = b"".join(itertools.starmap(written, sent))
     places = [*itertools.accumulate(sizes, initial=0), len(stream)]
     cuts = [stream[begin:end] for begin, end in itertools.pairwise(places) if begin < len(stream)]
@@ -219,7 +252,87 @@ def test_an_app_is_asked_and_answers_as_if_h11_had_read_all(sent, sizes, breaths
     def by(protocol):
         return asyncio.run(converse(protocol, pieces, reads_first=reads_first))
 
-    (asked, answered), (expected, answer) = by(Http), by(H11Protocol)
+    with mock.patch("service.http.body.PIECE_BYTES", piece_bytes):
+        asked, answered = by(Connection)
+    expected, answer = by(H11Protocol)
     assert [each[:2] for each in asked] == [each[:2] for each in expected]
     assert answered == answer
     assert asked == expected
+
+
+HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+
+
+async def drain(receive):
+    """A body, piece by piece."""
+    pieces, more = [], True
+    while more:
+        message = await receive()
+        pieces.append(message.get("body"))
+        more = message.get("more_body", False)
+    return pieces
+
+
+def test_a_body_of_one_piece_reaches_the_app_in_one():
+    found = []
+
+    async def app(_scope, receive, send):
+        found.append(await drain(receive))
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    async def main():
+        made, wire, state = connected(Connection, app)
+        body = bytes(range(250)) * 4000
+        await read(made, wire, HEAD % len(body) + body)
+        await settle(lambda: not state.tasks)
+        made.connection_lost(None)
+        return body
+
+    assert [[asyncio.run(main())]] == found
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_an_app_learns_that_its_client_has_left(when):
+    left = []
+
+    async def app(scope, receive, _send):
+        await drain(receive)
+        await offered(scope)
+        left.append(True)
+
+    async def main():
+        made, wire, state = connected(Connection, app)
+        await read(made, wire, HEAD % 5 + b"12345")
+        if when == "during":
+            await settle(lambda: False)
+        made.connection_lost(None)
+        await settle(lambda: not state.tasks)
+
+    asyncio.run(main())
+    assert left == [True]
+
+
+def test_who_left_was_only_the_client_of_this_connection():
+    async def main():
+        first, second = ([], [])
+
+        def app(found):
+            async def asgi(scope, receive, send):
+                await drain(receive)
+                found.append(offered(scope))
+                await send({"type": "http.response.start", "status": 204})
+                await send({"type": "http.response.body"})
+
+            return asgi
+
+        (made, wire, _), (other, its, _) = connected(Connection, app(first)), connected(Connection, app(second))
+        for connection, line in ((made, wire), (other, its), (made, wire)):
+            await read(connection, line, HEAD % 1 + b"1")
+            await settle(lambda: False)
+        made.connection_lost(None)
+        other_left = [future.done() for future in second]
+        other.connection_lost(None)
+        return [future.done() for future in first], other_left
+
+    assert asyncio.run(main()) == ([False, True], [False])
