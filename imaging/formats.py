@@ -139,8 +139,8 @@ def decode(
     if rescale is None:
         rescale = _relative(stored, relative_range, min_is_white=tiff is not None and tiff.min_is_white)
     check_reach(rescale, low, high)
-    reach = min(rescale.slope * value + rescale.intercept for value in (low, high))
-    padded = unit == "HU" and reach <= UNDECLARED_PADDING_HU
+    lowest = np.float32(min(rescale.slope * value + rescale.intercept for value in (low, high)))
+    padded = unit == "HU" and bool(lowest <= UNDECLARED_PADDING_HU)
     several = stored.ndim == 3  # noqa: PLR2004 - (N, H, W)
     planes = stored if several else stored[np.newaxis]
     images = tuple(_image(plane, kind, unit, rescale, padded=padded) for plane in planes)

@@ -22,10 +22,12 @@ class Alike:
     Attributes:
         of: the loaded version and the outputs, compared as they are.
         bucket: (H, W) on the network's grid.
+        pixels: how many pay to be restored in one run; None where as many as may.
     """
 
     of: tuple[object, ...]
     bucket: tuple[int, int]
+    pixels: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

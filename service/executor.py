@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from model_store.errors import OutOfDeviceMemory
 from service.batching import stack, unstack
-from service.device_work import Restored, Work
+from service.device_work import Alike, Restored, Work
 from service.errors import DeadlinePassed, TooBusy
 from service.pace import Pace
 from service.telemetry import Instruments
@@ -109,11 +109,18 @@ class Executor:
 
     def _wait(self, works: Sequence[Work], *, unknown: float) -> float:
         """Seconds until these are done, at least."""
-        return self._pace.expected(works, self.images_per_run, unknown=unknown) / max(1, self.devices())
+        return self._pace.expected(works, self._together, unknown=unknown) / max(1, self.devices())
 
     def images_per_run(self, bucket: tuple[int, int]) -> int:
-        """How many images of a bucket share a run at most; at least one."""
+        """How many images of a bucket may share a run; at least one."""
         return _power_of_two(max(1, self._batch_pixels // math.prod(bucket)))
+
+    def _together(self, alike: Alike) -> int:
+        """How many of these share a run at most: as many as may, and pay."""
+        most = self.images_per_run(alike.bucket)
+        return (
+            most if alike.pixels is None else _power_of_two(max(1, min(most, alike.pixels // math.prod(alike.bucket))))
+        )
 
     def images_at_once(self, bucket: tuple[int, int]) -> int:
         """How many images of a bucket one request may wait with: a run's, and no more than half of the places."""
@@ -156,7 +163,7 @@ class Executor:
         turns = [first]
         alike = first.work.alike
         if alike is not None:
-            most = self.images_per_run(alike.bucket)
+            most = self._together(alike)
             free = sum(other not in self._began for other in first.work.restore)  # this one, too: they share
             turns += self._turns.more(
                 lambda work: work.alike == alike,

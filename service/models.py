@@ -18,11 +18,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import structlog
 
-from imaging.image import AIR_HU
-from model_store.errors import OutOfDeviceMemory, RefusedVersion
+from model_store.errors import RefusedVersion
 from model_store.refs import parse_ref
 from model_store.restorer import Restorer
 from model_store.store import ModelVersion
@@ -32,6 +30,7 @@ from service.replicas import Replicas
 from service.settings import environment_name
 from service.telemetry import Instruments, log_defect
 from service.turns import until
+from service.warming import warm
 
 Load = Callable[[ModelVersion], Sequence[Restorer]]
 """From a version to proven restorers, each on another device."""
@@ -235,27 +234,15 @@ class LoadedVersions:
 
     def _load_and_warm(self, version: ModelVersion) -> Replicas:
         begin = time.monotonic()
-        replicas = Replicas(tuple(self._load(version)))
-        for restorer in replicas.restorers:
-            self._warm(restorer, version)
+        restorers = tuple(self._load(version))
+        paying = [pay for restorer in restorers if (pay := warm(restorer, self._warm_shapes)) is not None]
+        replicas = Replicas(restorers, shared_pixels=min(paying, default=None))
         structlog.get_logger("clearslice").info(
             "loaded",
             model=version.ref,
             precision=replicas.precision,
             devices=replicas.devices,
+            shared_pixels=replicas.shared_pixels,
             seconds=round(time.monotonic() - begin, 3),
         )
         return replicas
-
-    def _warm(self, restorer: Restorer, version: ModelVersion) -> None:
-        empty = AIR_HU if version.manifest.unit == "HU" else 0.0
-        for count, height, width in self._warm_shapes:
-            try:
-                restorer(np.full((count, height, width, 1), empty, np.float32))
-            except OutOfDeviceMemory:
-                if count == 1:
-                    raise
-                # the executor will do with less at once, too
-                structlog.get_logger("clearslice").warning(
-                    "not_warm", model=version.ref, images=count, height=height, width=width
-                )

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from service.device_work import Work
+from service.device_work import Alike, Work
 
 _RUNS = 8
 """Of which the least is taken."""
@@ -33,21 +33,19 @@ class Pace:
         kind = _kind(work)
         self._seconds[kind] = (*self._seconds.get(kind, ()), seconds)[-_RUNS:]
 
-    def expected(
-        self, works: Sequence[Work], images_per_run: Callable[[tuple[int, int]], int], *, unknown: float
-    ) -> float:
+    def expected(self, works: Sequence[Work], images_per_run: Callable[[Alike], int], *, unknown: float) -> float:
         """Seconds for all of these, one run after the other.
 
         Args:
             works: what waits.
-            images_per_run: how many of a bucket share a run at most.
+            images_per_run: how many of a kind share a run at most.
             unknown: seconds of a run of a kind that there was none of.
         """
         kinds = {work.alike: _kind(work) for work in works}
         runs = Counter(_kind(work) for work in works if work.alike is None)
         for alike, images in Counter(work.alike for work in works).items():
             if alike is not None:
-                runs[kinds[alike]] += math.ceil(images / images_per_run(alike.bucket))
+                runs[kinds[alike]] += math.ceil(images / images_per_run(alike))
         return sum(count * self._least(kind, unknown) for kind, count in runs.items())
 
     def _least(self, kind: _Kind, unknown: float) -> float:

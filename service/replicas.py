@@ -23,9 +23,11 @@ class Replicas:
 
     Attributes:
         restorers: at least one, each on another device.
+        shared_pixels: how many pixels pay to be restored in one run (`service.warming`); None where as many as may.
     """
 
     restorers: tuple[Restorer, ...]
+    shared_pixels: int | None = None
 
     @property
     def version(self) -> ModelVersion:

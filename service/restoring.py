@@ -65,7 +65,7 @@ class Restoring:
         answers: list[Restored] = []
         async with self._versions.lease(version, deadline=deadline) as replicas:
             restore = replicas.by_device(outputs)
-            alike = Alike((replicas, *outputs), bucket)
+            alike = Alike((replicas, *outputs), bucket, replicas.shared_pixels)
             for begin in range(0, len(images), at_once):
                 works = [Work(restore, image, version.ref, alike) for image in images[begin : begin + at_once]]
                 answers += await self._run(

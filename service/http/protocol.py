@@ -44,7 +44,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._http = Http(*args, **kwargs)
-        self._memory: bytearray | None = None  # of bytes that are no body of a declared length
+        self._memory: bytearray | None = None  # of the next bytes, where they are no body of a declared length
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._http.connection_made(transport)  # type: ignore[arg-type]  # of a stream
@@ -58,21 +58,24 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._http.resume_writing()
 
+    def eof_received(self) -> None:
+        """Called by the event loop, which closes the connection then: what is already answered leaves before."""
+        self._http.flush()
+
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - we know better
         """Called by the event loop before it reads."""
-        room = self._http.room()
-        if room is not None:
-            self._memory = None
+        if (room := self._http.room()) is not None:
             return room
         self._memory = bytearray(READ_BYTES)
         return memoryview(self._memory)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Called by the event loop when it has read."""
-        if self._memory is None:
+        memory, self._memory = self._memory, None
+        if memory is None:
             self._http.body_received(nbytes)
         else:
-            self._http.data_received(bytes(memoryview(self._memory)[:nbytes]))
+            self._http.data_received(bytes(memoryview(memory)[:nbytes]))
 
 
 class Http(H11Protocol):
@@ -89,14 +92,20 @@ class Http(H11Protocol):
         self._left: asyncio.Future[None] | None = None  # by the client of the last request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(GatheredWrites(transport, self.loop))
+        self._writes = GatheredWrites(transport, self.loop)
+        super().connection_made(self._writes)
         self._wait(self.timeout_keep_alive)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._writes.drop()
         super().connection_lost(exc)
         if self._left is not None and not self._left.done():
             self._left.set_result(None)
+
+    def flush(self) -> None:
+        """What is written leaves now."""
+        self._writes.flush()
 
     def room(self) -> memoryview | None:
         """Where the next bytes of a body go that the app wants; None where other bytes come next."""
@@ -153,17 +162,19 @@ class Http(H11Protocol):
             self._left.set_result(None)
         offer(scope, self._left)  # type: ignore[arg-type]
         body = self._body
-        if body is None:
-            await self._app(scope, receive, send)
-            return
 
-        async def receive_body() -> ASGIReceiveEvent:
+        async def receive_all() -> ASGIReceiveEvent:
+            if body is not None and self.cycle.response_started:
+                body.spare()  # who is answered already is only heard out
             message = await receive()
             if message["type"] == "http.request":
-                message["body"] = body.take()  # type: ignore[typeddict-item]  # has all methods of bytes that are used
+                if body is not None:
+                    message["body"] = body.take()  # type: ignore[typeddict-item]  # all of bytes' methods that are used
+                if not message["more_body"]:
+                    self.flow.resume_reading()  # to see that the client leaves
             return message
 
-        await self._app(scope, receive_body, send)
+        await self._app(scope, receive_all, send)
 
     def _go_on(self) -> None:
         """To the next request, when this one is answered and its body is read: h11, which has not seen the end of the

@@ -46,12 +46,17 @@ class GatheredWrites(asyncio.Transport):
 
     def flush(self) -> None:
         """What was gathered leaves now."""
+        parts = self._parts
+        self.drop()
+        if parts:
+            self._transport.writelines(parts)
+
+    def drop(self) -> None:
+        """What was gathered is forgotten."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
-        if self._parts:
-            parts, self._parts, self._size = self._parts, [], 0
-            self._transport.writelines(parts)
+        self._parts, self._size = [], 0
 
     def close(self) -> None:
         """After what was gathered."""

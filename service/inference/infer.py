@@ -43,8 +43,8 @@ INPUT, RESTORED = "image", "restored"
 BEYOND = (-1.0, 2.0)
 """What unclipped noise may make of relative images; models see no further."""
 
-SHORT_BYTES, SHORT_JSON_BYTES = 2 * 2**20, 4096
-"""Of binary data, and of the JSON before them, that take a moment: half a millisecond."""
+SHORT_BYTES, SHORT_JSON_BYTES, SHORT_IMAGES = 2 * 2**20, 4096, 4
+"""Of a request, its JSON, and its images in float32, that take a moment to read: a fraction of a millisecond."""
 
 _RELATIVE = f"floats from 0 (black) to 1 (white), with noise {BEYOND[0]:g} to {BEYOND[1]:g}"
 _UNCHANGED = Rescale(1.0, 0.0)
@@ -150,21 +150,26 @@ async def _answered(engine: Engine, asked: _Asked, names: tuple[str, ...], begin
 
 
 async def _asked(engine: Engine, sent: Sent, deadline: float) -> _Asked:
-    known = engine.store.resolved(sent.ref)
-    if known is not None and _is_short_request(sent):
-        return _ask(known, engine.settings, sent)
-    standing = engine.meanings.standing()
-    return await engine.codecs.run(deadline, _resolve_and_ask, engine.store, engine.settings, sent, standing)
+    version = engine.store.resolved(sent.ref)
+    if version is None or not _is_short(sent):
+        standing = engine.meanings.standing()
+        return await engine.codecs.run(deadline, _read, engine.store, engine.settings, sent, standing)
+    request = _parsed(engine.settings, sent)
+    if _is_quick(request.inputs[INPUT]):
+        return _asked_of(version, engine.settings, request)
+    return await engine.codecs.run(deadline, _asked_of, version, engine.settings, request)
 
 
-def _is_short_request(sent: Sent) -> bool:
-    return (
-        len(sent.body) <= SHORT_BYTES
-        and not sent.encoding
-        and sent.header is not None
-        and sent.header.isdecimal()
-        and int(sent.header) <= SHORT_JSON_BYTES
-    )
+def _is_short(sent: Sent) -> bool:
+    header = sent.header or ""
+    whole = header.isdecimal() and len(header) <= len(str(SHORT_JSON_BYTES)) and int(header) <= SHORT_JSON_BYTES
+    return whole and len(sent.body) <= SHORT_BYTES and not sent.encoding
+
+
+def _is_quick(tensor: NDArray[np.generic]) -> bool:
+    """Whether its values are looked at in a moment: half floats, say, are not."""
+    one = tensor.ndim == 2  # noqa: PLR2004 - (H, W)
+    return tensor.dtype == np.float32 and (one or len(tensor) <= SHORT_IMAGES)
 
 
 def _is_short_answer(asked: _Asked) -> bool:
@@ -172,21 +177,26 @@ def _is_short_answer(asked: _Asked) -> bool:
     return asked.version.manifest.guard is None and size <= SHORT_BYTES and all(each.binary for each in asked.outputs)
 
 
-def _resolve_and_ask(store: ModelStore, settings: Settings, sent: Sent, standing: Mapping[str, ModelVersion]) -> _Asked:
-    return _ask(resolve_standing(store, sent.ref, standing), settings, sent)
+def _read(store: ModelStore, settings: Settings, sent: Sent, standing: Mapping[str, ModelVersion]) -> _Asked:
+    version = resolve_standing(store, sent.ref, standing)
+    return _asked_of(version, settings, _parsed(settings, sent))
 
 
-def _ask(version: ModelVersion, settings: Settings, sent: Sent) -> _Asked:
+def _parsed(settings: Settings, sent: Sent) -> InferRequest:
     limits = BodyLimits(settings.max_upload_bytes, settings.upload_timeout)
     request = parse(unpack(sent.body, sent.encoding, limits), sent.header)
     if set(request.inputs) != {INPUT}:
         names = ", ".join(echo(name) for name in request.inputs)
         raise MalformedInference(f"a model has the one input {INPUT!r}, and the request has {names}")
+    return request
+
+
+def _asked_of(version: ModelVersion, settings: Settings, request: InferRequest) -> _Asked:
+    tensor = request.inputs[INPUT]
     given = (RESTORED, *version.manifest.spread_outputs)
     outputs = request.outputs or tuple(WantedOutput(name, request.binary) for name in given)
     if len({output.name for output in outputs}) < len(outputs):
         raise MalformedInference("an output is asked for twice")
-    tensor = request.inputs[INPUT]
     text = NUMBER_BYTES * tensor.size * sum(not output.binary for output in outputs)
     if text > MAX_JSON_BYTES:
         raise MalformedInference(
@@ -211,7 +221,8 @@ def _frames(tensor: NDArray[np.generic], version: ModelVersion, limits: Limits) 
         )
     if batch.dtype != np.float32:  # which may not hold them
         _check_values(unit, float(batch.min()), float(batch.max()))
-    planes = np.require(batch, np.float32, "A")[..., 0]  # a view of the body, where it is aligned there
+    with np.errstate(over="ignore"):  # what becomes infinite is refused by Image
+        planes = np.require(batch, np.float32, "A")[..., 0]  # a view of the body, where it is aligned there
     images = tuple(Image(pixels=plane, unit=unit, stored=plane, rescale=_UNCHANGED, format="npy") for plane in planes)
     for image in images:
         _check_values(unit, *image.extent)

@@ -45,6 +45,15 @@ def test_what_is_known_is_not_read_again(stores):
     assert everything()[0] is first[0]
 
 
+def test_what_is_not_known_is_not_looked_for(stores):
+    other, watched = stores
+    assert watched.resolved(NAME) is None
+    found = watched.resolve(NAME)
+    shutil.rmtree(other.writable)
+    assert watched.resolved(NAME) is found
+    assert watched.resolved(f"{NAME}@1") is None
+
+
 def test_a_change_counts_when_it_looks_the_same_twice(stores, staged, tiny_draft):
     other, watched = stores
     assert watched.resolve(NAME).version == 1

@@ -103,7 +103,7 @@ async def test_a_model_whose_first_run_was_slow_is_not_shut_out():
         await until_waiting(made, 2)
         gate.opened.set()
         await asyncio.gather(running, other, slow)
-        assert made._pace.expected([work], made.images_per_run, unknown=0) < 1
+        assert made._pace.expected([work], made._together, unknown=0) < 1
 
 
 async def test_a_deadline_in_the_queue_frees_the_place_and_the_work_never_runs():

@@ -16,7 +16,7 @@ def work(side=16, *, ref="ct-l2@1", alike=None):
 
 
 def expected(pace, *works, unknown=0.0):
-    return pace.expected(works, lambda bucket: 4 if bucket == BUCKET else 1, unknown=unknown)
+    return pace.expected(works, lambda alike: 4 if alike.bucket == BUCKET else 1, unknown=unknown)
 
 
 def test_of_what_never_ran_nothing_is_known():

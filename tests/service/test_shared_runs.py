@@ -81,6 +81,14 @@ async def test_runs_have_a_power_of_two_of_images_within_the_budget(waiting, bud
     assert [shape[0] for shape in runs.seen[1:]] == sizes
 
 
+@pytest.mark.parametrize(("pays", "sizes"), [(None, [4, 2]), (2 * 256, [2, 2, 2]), (256, [1] * 6), (1, [1] * 6)])
+async def test_no_more_share_a_run_than_pay(pays, sizes):
+    runs = Runs()
+    with executor(max_queue=20, batch_pixels=4 * 256) as made:
+        await together(made, runs, [image(0)] * 7, [Alike((runs,), (16, 16), pays)] * 7)
+    assert [shape[0] for shape in runs.seen[1:]] == sizes
+
+
 async def test_other_buckets_and_other_work_keep_their_turns():
     runs = Runs()
     other = runs.alike((32, 32))

@@ -228,3 +228,43 @@ async def test_while_it_starts_it_is_not_ready(serve):
         refused = await infer(client, *message())
     assert answer.status_code == refused.status_code == 503
     assert set(answer.json()) == set(refused.json()) == {"error"}
+
+
+@pytest.mark.parametrize(
+    ("more", "threads"),
+    [
+        ({}, 0),
+        ({"tensor": np.zeros((4, 6), np.float32)}, 0),
+        ({"tensor": np.zeros((5, 4, 6, 1), np.float32)}, 1),  # more images than a moment is enough for
+        ({"tensor": IMAGE.astype("<f2"), "datatype": "FP16"}, 1),  # numpy takes its time for half floats
+        ({"parameters": {"binary_data_output": False}}, 1),  # text is written
+        ({"tensor": np.zeros((1, 800, 800, 1), np.float32)}, 2),  # more bytes than a moment is enough for
+    ],
+)
+async def test_only_what_takes_more_than_a_moment_is_handed_to_a_codec_thread(serve, more, threads):
+    async with serve(offset=1.0) as client:
+        await infer(client, *message())  # from now on the store knows what the name means
+        codecs = client.app.state.engine.codecs
+        handed, run = [], codecs.run
+        codecs.run = lambda *args: handed.append(args) or run(*args)
+        answer = await infer(client, *message(**more))
+    assert answer.status_code == 200
+    assert len(handed) == threads
+
+
+async def test_it_answers_the_same_whether_a_codec_thread_was_needed_or_not(serve, monkeypatch):
+    async with serve(offset=1.0) as client:
+        await infer(client, *message())
+        quick = await infer(client, *message(id="7"))
+        monkeypatch.setattr("service.inference.infer.SHORT_BYTES", 0)
+        slow = await infer(client, *message(id="7"))
+    assert quick.content == slow.content
+
+
+@pytest.mark.parametrize("header", ["1" * 5000, "²", "-1", "", "99999"])
+async def test_a_header_that_is_no_length_of_the_json_is_refused(serve, header):
+    body, _ = message()
+    async with serve() as client:
+        await infer(client, *message())
+        answer = await infer(client, body, {"Inference-Header-Content-Length": header.encode("latin-1")})
+    assert answer.status_code == 400

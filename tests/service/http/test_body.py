@@ -60,3 +60,16 @@ def test_nothing_is_taken_twice():
     assert made.fill(3)
     assert made.take() == b"abc"
     assert made.take() == b""
+
+
+def test_who_is_only_heard_out_gets_little_memory_and_loses_nothing():
+    with mock.patch("service.http.body.SPARING_BYTES", 10):
+        made = Body(300, b"ab")
+        made.room()[:3] = b"cde"
+        assert not made.fill(3)
+        made.spare()
+        assert len(made.room()) == 10
+        made.room()[:] = b"0123456789"
+        assert made.fill(10)
+        assert made.take() == b"abcde0123456789"
+        assert len(made.room()) == 10

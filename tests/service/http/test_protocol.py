@@ -336,3 +336,25 @@ def test_who_left_was_only_the_client_of_this_connection():
         return [future.done() for future in first], other_left
 
     assert asyncio.run(main()) == ([False, True], [False])
+
+
+def test_who_is_answered_before_his_body_was_read_is_heard_out_in_small_pieces():
+    found = []
+
+    async def app(_scope, receive, send):
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+        found.extend(await drain(receive))
+        await send({"type": "http.response.body"})
+
+    async def main():
+        made, wire, state = connected(Connection, app)
+        body = bytes(range(250)) * 4000
+        await read(made, wire, HEAD % len(body))
+        await settle(lambda: False)
+        await read(made, wire, body)
+        await settle(lambda: not state.tasks)
+        made.connection_lost(None)
+        return body
+
+    assert asyncio.run(main()) == b"".join(found)
+    assert max(map(len, found)) <= 20_000

@@ -70,3 +70,12 @@ async def test_each_turn_has_its_own(wire):
         transport.write(word)
         await asyncio.sleep(0)
     assert wire.calls == [[b"one"], [b"two"]]
+
+
+async def test_what_is_dropped_never_leaves(wire):
+    transport = await gathered(wire)
+    transport.write(b"late")
+    transport.drop()
+    await asyncio.sleep(0)
+    transport.flush()
+    assert wire.calls == []
