@@ -235,7 +235,7 @@ class LoadedVersions:
     def _load_and_warm(self, version: ModelVersion) -> Replicas:
         begin = time.monotonic()
         restorers = tuple(self._load(version))
-        paying = [pay for restorer in restorers if (pay := warm(restorer, self._warm_shapes)) is not None]
+        paying = [pay for restorer in restorers if (pay := warm(restorer, version, self._warm_shapes)) is not None]
         replicas = Replicas(restorers, shared_pixels=min(paying, default=None))
         structlog.get_logger("clearslice").info(
             "loaded",

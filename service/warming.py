@@ -19,6 +19,7 @@ import structlog
 from imaging.image import AIR_HU
 from model_store.errors import OutOfDeviceMemory
 from model_store.restorer import Batch, Restorer
+from model_store.version import ModelVersion
 
 GAIN: Final = 0.95
 """Sharing pays when an image then takes no more than this of the time that it takes among half as many."""
@@ -28,12 +29,15 @@ _RUNS, _SECONDS = 3, 0.25
 
 
 def warm(
-    restorer: Restorer, shapes: Sequence[tuple[int, int, int]], clock: Callable[[], float] = time.perf_counter
+    restorer: Restorer,
+    version: ModelVersion,
+    shapes: Sequence[tuple[int, int, int]],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> int | None:
     """Runs each of the shapes, until they do not pay.
 
     Args:
-        restorer: on its device.
+        restorer, version: one on the device, and what it is.
         shapes: (N, H, W), of each size with N = 1, 2, 4 ...
         clock: seconds.
 
@@ -43,7 +47,7 @@ def warm(
     Raises:
         OutOfDeviceMemory: there is not the memory for one image.
     """
-    empty = AIR_HU if restorer.version.manifest.unit == "HU" else 0.0
+    empty = AIR_HU if version.manifest.unit == "HU" else 0.0
     pay: int | None = None
     before = 0.0
     for count, height, width in shapes:
@@ -56,7 +60,7 @@ def warm(
             if count == 1:
                 raise
             structlog.get_logger("clearslice").warning(
-                "not_warm", model=restorer.version.ref, images=count, height=height, width=width
+                "not_warm", model=version.ref, images=count, height=height, width=width
             )
             seconds = float("inf")
         if count > 1 and seconds > GAIN * before:

@@ -40,7 +40,7 @@ class Restorer:
 def warmed(seconds, shapes=SHAPES, **more):
     """What pays, and how often each number of images was run."""
     restorer = Restorer(seconds, **more)
-    pays = warm(restorer, shapes, restorer.clock)
+    pays = warm(restorer, restorer.version, shapes, restorer.clock)
     return pays, {count: sum(shape[0] == count for shape in restorer.runs) for count in (1, 2, 4, 8)}
 
 
@@ -72,7 +72,7 @@ def test_a_device_that_has_not_the_memory_for_one_is_none():
 def test_other_sizes_are_run_as_far_as_they_pay():
     shapes = [(1, 8, 16), (2, 8, 16), (1, 4, 8), (2, 4, 8), (4, 4, 8), (8, 4, 8)]
     restorer = Restorer(lambda count: count if restorer_size(restorer) == IMAGE else 1)
-    assert warm(restorer, shapes, restorer.clock) == IMAGE
+    assert warm(restorer, restorer.version, shapes, restorer.clock) == IMAGE
     assert set(restorer.runs) == {(count, *size, 1) for count, *size in shapes} - {(8, 4, 8, 1)}
 
 
@@ -84,7 +84,7 @@ def restorer_size(restorer):
 @pytest.mark.parametrize(("unit", "empty"), [("HU", -1000), ("relative", 0)])
 def test_the_images_are_empty(unit, empty):
     restorer = Restorer(lambda _: 1, unit=unit)
-    warm(restorer, SHAPES, restorer.clock)
+    warm(restorer, restorer.version, SHAPES, restorer.clock)
     assert restorer.values == {empty}
 
 
