@@ -174,9 +174,9 @@ class Settings(BaseSettings):
     )
     batch_pixels: Annotated[int, Field(ge=1)] = Field(
         default=4 * 512 * 512,
-        description="Images that wait share a run of the model as far as they have no more pixels together; nothing"
-        " waits for others to come. Each run then needs as much memory as one image of so many pixels. 1: each by"
-        " itself.",
+        description="Images that wait share a run of the model as far as they have no more pixels together, and as that"
+        " is faster, which is measured at warm-up; nothing waits for others to come. Each run then needs as much memory"
+        " as one image of so many pixels. 1: each by itself.",
     )
     tile_pixels: Annotated[int, Field(ge=512 * 512)] = Field(
         default=2048 * 2048,

@@ -21,6 +21,7 @@ from model_store.store import ModelVersion
 from service.api import schemas
 from service.api.access import requires
 from service.api.answers import MODEL_HEADER, WARNING_HEADER, server_timing
+from service.api.direct import DirectRoute
 from service.api.fields import TIMEOUT_HEADER, parse_timeout
 from service.api.parts import Parts
 from service.api.uploaded import engine_of, while_connected
@@ -32,7 +33,7 @@ from service.inference.message import LENGTH_HEADER, together
 from service.inference.statistics import Statistics
 from service.keys import Scope
 
-router = APIRouter(tags=["inference protocol"], responses=schemas.PROTOCOL_RESPONSES)
+router = APIRouter(tags=["inference protocol"], responses=schemas.PROTOCOL_RESPONSES, route_class=DirectRoute)
 
 PLATFORM = "tensorflow_savedmodel"
 _FREE = [-1, -1, -1, 1]
