@@ -32,6 +32,7 @@ class Restorer:
         self.now += found if batch.shape in self.runs else 60
         self.runs.append(batch.shape)
         self.values |= set(batch.flat)
+        return batch
 
     def clock(self):
         return self.now
@@ -56,8 +57,8 @@ def test_as_many_share_as_pay():
     assert warmed(lambda count: 1 if count <= 2 else count) == (2 * IMAGE, {1: 2, 2: 2, 4: 2, 8: 0})
 
 
-def test_a_fast_run_is_timed_three_times_and_the_fastest_counts():
-    assert warmed(lambda count: 0.001 * count)[1][1] == 4
+def test_a_fast_run_is_timed_ten_times_and_the_fastest_counts():
+    assert warmed(lambda count: 0.001 * count)[1][1] == 11
 
 
 def test_what_does_not_fit_the_device_is_not_shared():
