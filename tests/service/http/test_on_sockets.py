@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 
 import pytest
 import uvicorn
@@ -67,7 +68,8 @@ SIZES = [100, 60_000, 70_000, 80_000, 300_000]
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("way", ["chunked", "length"])
-def test_an_app_learns_that_its_client_has_left(run, size, way):
+@pytest.mark.parametrize("pause", [0, 0.05], ids=["with its head", "after its head"])
+def test_an_app_learns_that_its_client_has_left(run, size, way, pause):
     left = []
 
     async def app(scope, receive, _send):
@@ -80,9 +82,12 @@ def test_an_app_learns_that_its_client_has_left(run, size, way):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         body, head = bytes(size), b"POST / HTTP/1.1\r\nHost: a\r\n"
         if way == "chunked":
-            writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (size, body))
+            head, body = head + b"Transfer-Encoding: chunked\r\n\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (size, body)
         else:
-            writer.write(head + b"Content-Length: %d\r\n\r\n%b" % (size, body))
+            head += b"Content-Length: %d\r\n\r\n" % size
+        writer.write(head)
+        await asyncio.sleep(pause)
+        writer.write(body)
         await writer.drain()
         await asyncio.sleep(0.05)
         writer.close()
@@ -97,19 +102,22 @@ def test_an_app_learns_that_its_client_has_left(run, size, way):
 
 
 def test_who_leaves_in_the_middle_of_an_answer_leaves_no_trace(run):
-    async def endless(_scope, receive, send):
+    async def endless(scope, _receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        leaving = asyncio.ensure_future(receive())
-        while not leaving.done():
-            await send({"type": "http.response.body", "body": b"and ", "more_body": True})
+        while not offered(scope).done():
+            await send({"type": "http.response.body", "body": bytes(200), "more_body": True})
             await asyncio.sleep(0)
 
+    def leave(port):
+        for number in range(20):
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                connection.recv(100)
+                if number % 2:  # without the usual end
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
     async def client(port):
-        for _ in range(20):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            await reader.read(1000)
-            writer.transport.abort()
+        await asyncio.to_thread(leave, port)
         await asyncio.sleep(0.1)
 
     assert run(endless, client)[1] == []
