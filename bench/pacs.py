@@ -242,7 +242,7 @@ def report(count: int) -> str:
     where = f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, {machine()['cores']} cores"
     return f"""# A series to the PACS node and back
 
-`python -m bench.pacs --write`, {where}. {count} drawn slices of 512 x 512 ({size:.0f} MB) go from one
+`python -m bench.pacs --slices {count}`, {where}. {count} drawn slices of 512 x 512 ({size:.0f} MB) go from one
 process to the node, and from there to another that takes all. Sender, node and receiver share the cores.
 
 The model alone, in {precision} as the node, in batches of {batch}, the faster of {sizes}: {alone}.

@@ -12,7 +12,6 @@ the values that they stumbled over.
 
 from __future__ import annotations
 
-import functools
 import logging
 import random
 import re
@@ -20,7 +19,7 @@ import sys
 import time
 import traceback
 import warnings
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from opentelemetry.trace import INVALID_SPAN, Span
@@ -34,8 +33,6 @@ from service.tracing import UNTRACED, Traces, trace_id
 REQUEST_ID_HEADER = "X-Request-ID"
 _IDS = random.Random()  # noqa: S311 - to find lines of a log by, and no secret: the kernel need not be asked each time
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-M = TypeVar("M", Counter, Histogram)
 
 # From a trivial model on a small image to the slowest U-Net on a busy CPU.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -63,13 +60,13 @@ class Instruments:
         self.registry = registry = CollectorRegistry()
 
         def count(name: str, meaning: str, *labels: str) -> Counter:
-            return _found_fast(Counter(f"clearslice_{name}", meaning, labels, registry=registry))
+            return Counter(f"clearslice_{name}", meaning, labels, registry=registry)
 
         def gauge(name: str, meaning: str) -> Gauge:
             return Gauge(f"clearslice_{name}", meaning, registry=registry)
 
         def time_spent(name: str, meaning: str, *labels: str) -> Histogram:
-            return _found_fast(Histogram(f"clearslice_{name}", meaning, labels, registry=registry, buckets=_SECONDS))
+            return Histogram(f"clearslice_{name}", meaning, labels, registry=registry, buckets=_SECONDS)
 
         self.requests = count("requests", "Requests answered; 499: the client left.", "method", "route", "status")
         self.requests_by_key = count(
@@ -118,13 +115,6 @@ class Instruments:
         self.ready = gauge("ready", "1 while the service takes requests.")
         self.loaded = gauge("loaded_versions", "Model versions in memory.")
         ProcessCollector(registry=registry)
-
-
-def _found_fast(metric: M) -> M:
-    """A metric that remembers its children by their labels: a request counts in a dozen, and looking for each takes a
-    lock and a tuple of texts. There are no more labels than the metric keeps in any case."""
-    metric.labels = functools.cache(metric.labels)  # type: ignore[method-assign]
-    return metric
 
 
 class RequestContext:

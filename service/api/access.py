@@ -19,7 +19,6 @@ or by a form that posts to it blindly, which the Origin check ends.
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 from typing import Any
 
@@ -44,9 +43,6 @@ ANY_HOST = "*"
 _BEARER = "bearer "
 _DOTS_OF_A_TOKEN = 2
 """Between header, claims and signature; keys have none."""
-
-_HOSTS = 64
-"""Names whose answer is remembered: those that are in use; what else clients send does not stay for long."""
 
 _READING = frozenset({"GET", "HEAD"})
 
@@ -158,7 +154,6 @@ class HostCheck:
     def __init__(self, app: ASGIApp, *, names: tuple[str, ...]) -> None:
         self._app = app
         self._names = names
-        self._allows = functools.lru_cache(maxsize=_HOSTS)(self._look_up)
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -171,7 +166,7 @@ class HostCheck:
             return
         await self._app(scope, receive, send)
 
-    def _look_up(self, host: str) -> bool:
+    def _allows(self, host: str) -> bool:
         if ANY_HOST in self._names or not host:  # without Host it is HTTP/1.0: a probe, never a browser
             return True
         name = _without_port(host.lower())

@@ -1,143 +1,25 @@
-"""How long a connection may wait with its head, with a clock of our own; and bodies, however they come in pieces."""
+"""Requests and their bodies, however they come in pieces, as uvicorn's own protocol would have them; and who leaves."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import runpy
 import types
+from pathlib import Path
 from unittest import mock
 
 import pytest
-import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
 from service.http.body import PIECE_BYTES
 from service.http.leaving import offered
-from service.http.protocol import HEAD_SECONDS, Connection, Http
+from service.http.protocol import Connection
 
-KEEP_ALIVE = 65
-
-
-class Loop:
-    """Timers that are rung by hand."""
-
-    def __init__(self):
-        self.timers = []
-
-    def call_soon(self, call):
-        return self.call_later(0, call)
-
-    def call_later(self, seconds, call):
-        timer = types.SimpleNamespace(seconds=seconds, call=call, on=True)
-        timer.cancel = lambda: setattr(timer, "on", False)
-        self.timers.append(timer)
-        return timer
-
-    def create_task(self, coroutine):
-        coroutine.close()
-        return Task()
-
-    def running(self):
-        return [timer for timer in self.timers if timer.on]
-
-
-class Task:
-    def add_done_callback(self, call):
-        pass
-
-
-class Transport:
-    def __init__(self):
-        self.written, self.closed = b"", False
-
-    def get_extra_info(self, _name, default=None):
-        return default
-
-    def is_closing(self):
-        return self.closed
-
-    def write(self, data):
-        self.written += data
-
-    def writelines(self, parts):
-        self.written += b"".join(parts)
-
-    def close(self):
-        self.closed = True
-
-    def pause_reading(self):
-        pass
-
-    def resume_reading(self):
-        pass
-
-
-async def app(_scope, _receive, _send):
-    raise AssertionError
-
-
-@pytest.fixture
-def connection():
-    """A connection that was just made, its loop and its transport."""
-    config = uvicorn.Config(app, timeout_keep_alive=KEEP_ALIVE, lifespan="off")
-    config.load()
-    loop, transport = Loop(), Transport()
-    made = Http(config, ServerState(), {}, loop)
-    made.connection_made(transport)
-    return made, loop, transport
-
-
-def test_who_says_nothing_is_left_without_a_word(connection):
-    _, loop, transport = connection
-    (timer,) = loop.running()
-    assert timer.seconds == KEEP_ALIVE
-    timer.call()
-    assert (transport.written, transport.closed) == (b"", True)
-
-
-def test_a_slow_head_is_told_so(connection):
-    made, loop, transport = connection
-    made.data_received(b"GET / HTT")
-    (timer,) = loop.running()
-    made.data_received(b"P/1.1\r\nHost: ")
-    assert loop.running() == [timer]  # no byte buys more time
-    assert timer.seconds == HEAD_SECONDS
-    timer.call()
-    assert transport.written.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert b"/problems/head-timeout" in transport.written
-    assert transport.closed
-
-
-def test_a_whole_head_has_all_the_time_for_what_follows(connection):
-    made, loop, _ = connection
-    made.data_received(b"POST / HT")
-    made.data_received(b"TP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
-    made.data_received(b"12345")
-    assert loop.running() == []
-
-
-def test_nothing_rings_after_the_end(connection):
-    made, loop, _ = connection
-    made.data_received(b"GET / HTT")
-    made.connection_lost(None)
-    assert loop.running() == []
-
-
-class Wire(Transport):
-    """Tells whether it may read."""
-
-    def __init__(self):
-        super().__init__()
-        self.may_read = True
-
-    def pause_reading(self):
-        self.may_read = False
-
-    def resume_reading(self):
-        self.may_read = True
+KIT = types.SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("wire.py"))))
+connected, read, settle = KIT.connected, KIT.read, KIT.settle
 
 
 async def converse(protocol, pieces, *, reads_first):
@@ -172,42 +54,6 @@ async def converse(protocol, pieces, *, reads_first):
     await settle(lambda: not state.tasks)
     assert not state.tasks
     return asked, wire.written
-
-
-def connected(protocol, asgi):
-    """A connection to an app, its wire, and the state of its server."""
-    config = uvicorn.Config(asgi, lifespan="off", access_log=False, log_level="error")
-    config.load()
-    wire, state = Wire(), ServerState()
-    made = protocol(config, state, {}, asyncio.get_running_loop())
-    made.connection_made(wire)
-    return made, wire, state
-
-
-async def read(made, wire, piece):
-    """Gives a connection what came, as an event loop does: when it may read, into its memory if it has some."""
-    while piece:
-        await settle(lambda: wire.may_read or wire.closed)
-        if wire.closed:
-            return
-        if isinstance(made, asyncio.BufferedProtocol):
-            memory = made.get_buffer(-1)
-            count = min(len(memory), len(piece))
-            memory[:count] = piece[:count]
-            made.buffer_updated(count)
-            memory.release()
-            piece = piece[count:]
-        else:
-            made.data_received(piece)
-            piece = b""
-
-
-async def settle(condition):
-    """Lets others go on until it is so, or nothing more will happen."""
-    for _ in range(100):
-        if condition():
-            break
-        await asyncio.sleep(0)
 
 
 KINDS = (st.sampled_from([0, 1, 5, 70_000, 140_000]), st.sampled_from(["length", "length", "chunked", "both", "none"]))
