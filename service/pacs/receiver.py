@@ -122,6 +122,7 @@ class Receiver:
         self._most = settings.max_upload_bytes + ENVELOPE_BYTES
         self._guests: dict[Association, _Guest] = {}
         self._lock = threading.Lock()
+        self._leaving = threading.Lock()
         self._log = structlog.get_logger("clearslice")
         self._server: GuardedServer | None = None
         self._thread: threading.Thread | None = None
@@ -284,13 +285,21 @@ class Receiver:
         return SUCCESS, None
 
     def _leave(self, association: Association) -> None:
-        guest = self._guests.pop(association, None)
-        if guest is not None:
-            guest.presence.leave()
-            sender = Party(user=guest.aet, aet=guest.aet, host=guest.address)
-            guest.transfers.tell(self._trail, sender, encrypted=self._configuration.node.tls is not None)
-            if guest.counts:
-                self._log.info("association_ended", aet=guest.aet, **guest.counts)
+        with self._leaving:  # its thread and `stop` both see its end: who comes second finds all of it done
+            guest = self._guests.get(association)
+            if guest is None:
+                return
+            try:
+                self._part_from(guest)
+            finally:
+                del self._guests[association]
+
+    def _part_from(self, guest: _Guest) -> None:
+        guest.presence.leave()
+        sender = Party(user=guest.aet, aet=guest.aet, host=guest.address)
+        guest.transfers.tell(self._trail, sender, encrypted=self._configuration.node.tls is not None)
+        if guest.counts:
+            self._log.info("association_ended", aet=guest.aet, **guest.counts)
 
 
 def _entity(node: Node) -> AE:

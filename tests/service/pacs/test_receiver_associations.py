@@ -9,6 +9,8 @@ import types
 import numpy as np
 import pytest
 
+from service.pacs.presence import Presence
+
 
 @pytest.fixture
 def kit(scu, ct_slice, receiving):
@@ -113,3 +115,37 @@ def test_stop_while_somebody_sends(door, kit):
     assert acknowledged <= set(node.sources())
     assert not node.arrivals.series("1.2.3.4").anybody_present()
     assert not [path for path in node.left() if path.endswith(".part")]
+
+
+def test_who_sees_the_end_of_an_association_second_finds_all_of_it_done(door, kit, monkeypatch):
+    node = door()
+    parts, go_on = threading.Event(), threading.Event()
+    leave = Presence.leave
+
+    def slow(presence):
+        parts.set()
+        assert go_on.wait(20)
+        leave(presence)
+
+    monkeypatch.setattr(Presence, "leave", slow)
+    with kit.receiving(node) as receiver:
+        with kit.calling(receiver.port) as association:
+            kit.store(association, kit.data_set_of(kit.file()))
+            (seen,) = receiver._guests
+        assert parts.wait(20)
+        second = threading.Thread(target=receiver._leave, args=(seen,))
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+        assert receiver._guests
+        go_on.set()
+        second.join(20)
+        assert not node.arrivals.series("1.2.3.4").anybody_present()
+
+
+def test_what_is_taken_behind_the_end_of_its_sender_keeps_nothing_locked(door, kit):
+    node = door()
+    node.presence.leave()
+    node.take(kit.file())
+    assert node.sources()
+    assert not node.arrivals.series("1.2.3.4").anybody_present()
