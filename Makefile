@@ -69,8 +69,8 @@ format: $(DEVELOPMENT)  ## let ruff fix what it can
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: $(DEVELOPMENT)  ## measure the service beside its model, and training beside its data, as ratios in one run; writes docs/benchmarks/
-	.venv/bin/python -m bench.serve --write
+bench: $(DEVELOPMENT) build/serving/.installed  ## measure the service beside its model, and training beside its data, as ratios in one run; writes docs/benchmarks/
+	.venv/bin/python -m bench.serve --write --serving build/serving/bin/python
 	.venv/bin/python -m bench.train --write $(if $(wildcard $(DATA)/train),--data $(DATA))
 	.venv/bin/python -m bench.wire --write $(foreach peer,$(PEERS),$(if $(wildcard build/peers/$(peer)/.installed),--$(peer) build/peers/$(peer)/bin/python))
 	.venv/bin/python -m bench.networks --write
@@ -159,6 +159,12 @@ clean:  ## remove the environment and caches; keeps runs/
 build/audit/.installed: requirements/audit.txt
 	$(PYTHON) -m venv --clear build/audit
 	build/audit/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/audit.txt
+	@touch $@
+
+# what make serve installs and nothing else: TensorFlow imports jax and matplotlib where they are, which takes seconds
+build/serving/.installed: requirements/cpu.txt
+	$(PYTHON) -m venv --clear build/serving
+	build/serving/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/cpu.txt
 	@touch $@
 
 build/peers/%/.installed: bench/peers/%.txt

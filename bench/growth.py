@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import httpx
 import matplotlib as mpl
@@ -195,7 +196,11 @@ def report(*, seconds: float, largest: bool) -> str:
         models = by_models(server, MODELS)
     one: list[Row] = []
     if largest:
-        settings = {"max_pixels": LARGEST**2, "max_upload_bytes": 5 * LARGEST**2, "request_timeout": TIMEOUT_S}
+        settings: dict[str, Any] = {
+            "max_pixels": LARGEST**2,
+            "max_upload_bytes": 5 * LARGEST**2,
+            "request_timeout": TIMEOUT_S,
+        }
         with serving(None, **settings) as server:
             one = by_size(server, (LARGEST,), repeats=1)
     draw(

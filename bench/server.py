@@ -19,6 +19,7 @@ import httpx
 
 from model_store.restorer import Precision
 
+ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 120.0
 POLL_S = 0.05
 
@@ -73,11 +74,12 @@ def cpu_seconds(process: int) -> float:
 
 
 @contextlib.contextmanager
-def serving(store: Path | None, **settings: object) -> Iterator[Server]:
+def serving(store: Path | None, *, python: Path | None = None, **settings: object) -> Iterator[Server]:
     """Serves `store` over the shipped models on a free loopback port.
 
     Args:
         store: a writable store, or None.
+        python: of the environment that serves; None: this one.
         settings: of the service, by their names.
 
     Raises:
@@ -87,14 +89,17 @@ def serving(store: Path | None, **settings: object) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "clearslice.main", "serve", "--port", str(port), "--log-level", "error"]
+    command = [python or sys.executable, "-m", "clearslice.main", "serve", "--port", str(port), "--log-level", "error"]
     if store is not None:
-        command += ["--store", str(store)]
+        command += ["--store", store]
     environment = os.environ | {f"CLEARSLICE_{name.upper()}": str(value) for name, value in settings.items()}
     begin = time.monotonic()
-    with subprocess.Popen(command, env=environment) as process:  # noqa: S603 - our own program
+    with (
+        httpx.Client() as prober,
+        subprocess.Popen(command, env=environment, cwd=ROOT) as process,  # noqa: S603 - our own program
+    ):
         try:
-            while not _is_ready(url):
+            while not _is_ready(prober, url):
                 if process.poll() is not None or time.monotonic() - begin > START_TIMEOUT_S:
                     raise SystemExit("the server did not become ready; its log is above")
                 time.sleep(POLL_S)
@@ -103,8 +108,8 @@ def serving(store: Path | None, **settings: object) -> Iterator[Server]:
             process.terminate()
 
 
-def _is_ready(url: str) -> bool:
+def _is_ready(client: httpx.Client, url: str) -> bool:
     try:
-        return httpx.get(f"{url}/v2/health/ready").status_code == httpx.codes.OK
+        return client.get(f"{url}/v2/health/ready").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
