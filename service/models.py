@@ -30,7 +30,7 @@ from service.replicas import Replicas
 from service.settings import environment_name
 from service.telemetry import Instruments, log_defect
 from service.turns import until
-from service.warming import warm
+from service.warming import warm, warm_again
 
 Load = Callable[[ModelVersion], Sequence[Restorer]]
 """From a version to proven restorers, each on another device."""
@@ -72,6 +72,7 @@ class LoadedVersions:
     ) -> None:
         self._load = load
         self._warm_shapes = warm_shapes
+        self._paying: dict[tuple[str, str, str], int | None] = {}  # by weights, device and precision
         self._max_loaded = max_loaded
         self._memory_budget = memory_budget
         self._instruments = instruments
@@ -235,7 +236,7 @@ class LoadedVersions:
     def _load_and_warm(self, version: ModelVersion) -> Replicas:
         begin = time.monotonic()
         restorers = tuple(self._load(version))
-        paying = [pay for restorer in restorers if (pay := warm(restorer, version, self._warm_shapes)) is not None]
+        paying = [pay for restorer in restorers if (pay := self._warm(restorer, version)) is not None]
         replicas = Replicas(restorers, shared_pixels=min(paying, default=None))
         structlog.get_logger("clearslice").info(
             "loaded",
@@ -246,3 +247,12 @@ class LoadedVersions:
             seconds=round(time.monotonic() - begin, 3),
         )
         return replicas
+
+    def _warm(self, restorer: Restorer, version: ModelVersion) -> int | None:
+        """Pixels that pay to be restored together; of weights that were loaded before, as it was found then."""
+        what = (version.weights_sha256, restorer.device, restorer.precision)
+        if what in self._paying:
+            warm_again(restorer, version, self._warm_shapes, self._paying[what])
+        else:
+            self._paying[what] = warm(restorer, version, self._warm_shapes)
+        return self._paying[what]

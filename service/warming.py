@@ -35,7 +35,7 @@ def warm(
     shapes: Sequence[tuple[int, int, int]],
     clock: Callable[[], float] = time.perf_counter,
 ) -> int | None:
-    """Runs each of the shapes, until they do not pay.
+    """Runs each of the shapes, and again with a clock, until they do not pay.
 
     Args:
         restorer, version: one on the device, and what it is.
@@ -48,21 +48,17 @@ def warm(
     Raises:
         OutOfDeviceMemory: there is not the memory for one image.
     """
-    empty = AIR_HU if version.manifest.unit == "HU" else 0.0
     pay: int | None = None
     before = 0.0
     for count, height, width in shapes:
-        if pay is not None and count > 1 and count * height * width > pay:
+        if not _pays(count, height, width, pay):
             continue
-        image = np.full((1, height, width, 1), empty, np.float32)
         try:
-            seconds = _seconds(restorer, [image] * count, clock) / count
+            seconds = _seconds(restorer, _images(version, count, height, width), clock) / count
         except OutOfDeviceMemory:
             if count == 1:
                 raise
-            structlog.get_logger("clearslice").warning(
-                "not_warm", model=version.ref, images=count, height=height, width=width
-            )
+            _tell_not_warm(version, count, height, width)
             seconds = float("inf")
         if count > 1 and seconds > GAIN * before:
             pay = count // 2 * height * width
@@ -70,20 +66,49 @@ def warm(
     return pay
 
 
+def warm_again(
+    restorer: Restorer, version: ModelVersion, shapes: Sequence[tuple[int, int, int]], pay: int | None
+) -> None:
+    """As `warm`, where it is known what pays: each of those shapes runs once, which costs requests beside it less."""
+    for count, height, width in shapes:
+        if not _pays(count, height, width, pay):
+            continue
+        try:
+            _run(restorer, _images(version, count, height, width))
+        except OutOfDeviceMemory:
+            if count == 1:
+                raise
+            _tell_not_warm(version, count, height, width)
+
+
+def _pays(count: int, height: int, width: int, pay: int | None) -> bool:
+    return count == 1 or pay is None or count * height * width <= pay
+
+
+def _images(version: ModelVersion, count: int, height: int, width: int) -> list[Batch]:
+    empty = AIR_HU if version.manifest.unit == "HU" else 0.0
+    return [np.full((1, height, width, 1), empty, np.float32)] * count
+
+
+def _tell_not_warm(version: ModelVersion, count: int, height: int, width: int) -> None:
+    log = structlog.get_logger("clearslice")
+    log.warning("not_warm", model=version.ref, images=count, height=height, width=width)
+
+
 def _seconds(restorer: Restorer, images: Sequence[Batch], clock: Callable[[], float]) -> float:
     """Of a run as the executor makes it, putting the images together and taking them apart included."""
-    bucket = (images[0].shape[1], images[0].shape[2])
-
-    def run() -> None:
-        if len(images) == 1:
-            restorer(images[0])
-        else:
-            unstack(restorer(stack(images, bucket)), images, bucket)
-
-    run()
+    _run(restorer, images)
     runs: list[float] = []
     while len(runs) < _RUNS and sum(runs) < _SECONDS:
         begin = clock()
-        run()
+        _run(restorer, images)
         runs.append(clock() - begin)
     return min(runs)
+
+
+def _run(restorer: Restorer, images: Sequence[Batch]) -> None:
+    if len(images) == 1:
+        restorer(images[0])
+    else:
+        bucket = (images[0].shape[1], images[0].shape[2])
+        unstack(restorer(stack(images, bucket)), images, bucket)

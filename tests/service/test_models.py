@@ -74,6 +74,18 @@ async def test_every_size_is_warm_before_the_first_request(published, ref, empty
     versions.close()
 
 
+async def test_what_pays_is_found_out_once_for_the_same_weights(published):
+    first, other = published.resolve("ct-tiny"), published.resolve("gray-tiny")
+    versions = loaded_versions(max_loaded=1, warm_shapes=((1, 8, 9), (2, 8, 9)))
+    runs = []
+    for version in (first, other, first):  # of which each makes room for the next
+        async with versions.lease(version, deadline=soon()) as replicas:
+            runs.append((len(replicas.restorers[0].shapes), replicas.shared_pixels))
+    assert runs[0][0] >= 4
+    assert runs[2] == (len({1, 2} if runs[0][1] is None else {1}), runs[0][1])
+    versions.close()
+
+
 async def test_the_longest_idle_version_makes_room(published):
     first, second = published.resolve("ct-tiny"), published.resolve("gray-tiny")
     versions = loaded_versions(max_loaded=1)

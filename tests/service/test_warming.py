@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model_store.errors import OutOfDeviceMemory
-from service.warming import warm
+from service.warming import warm, warm_again
 
 SHAPES = [(1, 8, 16), (2, 8, 16), (4, 8, 16), (8, 8, 16)]
 IMAGE = 8 * 16
@@ -91,3 +91,21 @@ def test_the_images_are_empty(unit, empty):
 
 def test_nothing_is_run_where_no_sizes_are_named():
     assert warmed(lambda _: 1, shapes=[]) == (None, dict.fromkeys((1, 2, 4, 8), 0))
+
+
+def again(seconds, pay):
+    """The shapes that are run, in order."""
+    restorer = Restorer(seconds)
+    warm_again(restorer, restorer.version, SHAPES, pay)
+    return [count for count, *_ in restorer.runs]
+
+
+def test_where_it_is_known_what_pays_that_runs_once():
+    assert again(lambda count: count, 2 * IMAGE) == [1, 2]
+    assert again(lambda count: count, None) == [1, 2, 4, 8]
+
+
+def test_where_it_is_known_what_pays_there_may_be_less_memory_than_then():
+    assert again(lambda count: 1 if count <= 2 else None, None) == [1, 2]
+    with pytest.raises(OutOfDeviceMemory):
+        again(lambda _: None, None)
