@@ -2,8 +2,10 @@
 
     request --(whose?)--(room?)--> body --(whole? small enough?)--> form --(fields valid?)--> decode   imaging.errors
       HeadTimeout      TooBusy          UploadTooLarge UploadTimeout      InvalidField          |
-      HostNotAllowed   NotReady         MalformedUpload                                         v
-      KeyRequired      NotAcceptable    NotMultipart                                     Image, model ref
+      HeadTooLarge     NotReady         MalformedUpload                                         v
+      MalformedRequest NotAcceptable    NotMultipart                                     Image, model ref
+      HostNotAllowed                                                                            |
+      KeyRequired                                                                               |
       ScopeRequired                                                                             |
       ForeignOrigin                                                                             |
                                                                                                 |
@@ -35,6 +37,14 @@ class InvalidKeysFile(UnsafeConfiguration):
 
 class HeadTimeout(ServiceError):
     """The request's headers did not arrive in time."""
+
+
+class HeadTooLarge(ServiceError):
+    """The request line and the headers have more bytes than are read."""
+
+
+class MalformedRequest(ServiceError):
+    """What came is no HTTP: nothing of it can be trusted, not even where it ends."""
 
 
 class HostNotAllowed(ServiceError):

@@ -69,6 +69,8 @@ TABLE: dict[type[Exception], Kind] = {
     StoreConflict: Kind(409, "store-conflict", "The model store does not allow it"),
     ModelStoreError: Kind(503, "model-store", "The model store cannot be used"),
     errors.HeadTimeout: Kind(408, "head-timeout", "The headers came too slowly"),
+    errors.HeadTooLarge: Kind(431, "head-too-large", "The headers are larger than this service reads"),
+    errors.MalformedRequest: Kind(400, "malformed-request", "The request is no HTTP"),
     errors.HostNotAllowed: Kind(421, "host-not-allowed", "This server does not answer to that name"),
     errors.KeyRequired: Kind(401, "key-required", "A valid API key is needed"),
     errors.ScopeRequired: Kind(403, "scope-required", "The API key is not meant for this"),

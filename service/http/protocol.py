@@ -1,24 +1,25 @@
 """HTTP/1.1 as uvicorn reads it with h11, with a limit of time that both lack, and without copies that both make.
 
     connection --(head, HEAD_SECONDS)--> h11 --> app <-- body of a declared length, where the connection put it
-                        408               |
+                        408               |  400, 431
                                     chunked body
 
-A head is the request line and the headers. How large one may be, what is no HTTP (400), and how long a body is, h11
-says. Where a body is as long as a head declares there is nothing else to be read of it, and h11 would copy each byte
-four times: it goes to the app past it (docs/decisions/0015-what-the-wire-costs.md).
+A head is the request line and the headers. Whether one is too large (431), what is no HTTP (400), and how long a body
+is, h11 says. Where a body is as long as a head declares there is nothing else to be read of it, and h11 would copy each
+byte four times: it goes to the app past it (docs/decisions/0015-what-the-wire-costs.md).
 """
 
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from service.api.problems import answer_to
-from service.errors import HeadTimeout
+from service.errors import HeadTimeout, HeadTooLarge, MalformedRequest, ServiceError
 from service.http.body import Body
 from service.http.leaving import offer
 from service.http.writes import GatheredWrites
@@ -34,6 +35,10 @@ MAX_HEAD_BYTES: Final = 16384
 
 READ_BYTES: Final = 16384
 """Read at once of what h11 is to look at, and to copy: a head, and as little as may be of the body behind it."""
+
+
+_QUOTES: Final = ("b'", 'b"')
+"""In what h11 says: from there on it repeats bytes of the client's."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -80,6 +85,8 @@ class Connection(asyncio.BufferedProtocol):
 
 class Http(H11Protocol):
     """The requests and answers of one connection; arguments as uvicorn gives them."""
+
+    conn: _Conversation
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -148,6 +155,10 @@ class Http(H11Protocol):
             self.cycle.body = bytearray()
             self.cycle.message_event.clear()
 
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - which says less than h11
+        """Called by uvicorn when h11 cannot go on."""
+        self._refuse(self.conn.refused())
+
     def on_response_complete(self) -> None:
         """Called by uvicorn."""
         past = self._body is not None
@@ -200,14 +211,17 @@ class Http(H11Protocol):
 
     def _lose_patience(self) -> None:
         if self._begun and not self.transport.is_closing():
-            answer = answer_to(
-                HeadTimeout(f"the request's headers did not arrive within {HEAD_SECONDS:g} seconds"), path=""
-            )
+            self._refuse(HeadTimeout(f"the request's headers did not arrive within {HEAD_SECONDS:g} seconds"))
+        self.transport.close()
+
+    def _refuse(self, error: ServiceError) -> None:
+        """The last answer on this connection, unless another has begun."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            answer = answer_to(error, path="")
             headers = [*answer.raw_headers, (b"connection", b"close")]
+            reason = STATUS_PHRASES[answer.status_code]
             for event in (
-                h11.Response(
-                    status_code=answer.status_code, reason=STATUS_PHRASES[answer.status_code], headers=headers
-                ),
+                h11.Response(status_code=answer.status_code, reason=reason, headers=headers),
                 h11.Data(data=bytes(answer.body)),
                 h11.EndOfMessage(),
             ):
@@ -217,6 +231,24 @@ class Http(H11Protocol):
 
 class _Conversation(h11.Connection):
     """Requests and answers on one connection, as h11 knows them; an answer's body is not copied."""
+
+    _violation: h11.RemoteProtocolError
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
+        try:
+            return super().next_event()
+        except h11.RemoteProtocolError as violation:
+            self._violation = violation
+            raise
+
+    def refused(self) -> ServiceError:
+        """Why there is no next event; nothing of what was sent is repeated."""
+        if self._violation.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            return HeadTooLarge(f"the request's line, headers or trailers have more than {MAX_HEAD_BYTES} bytes")
+        reason = str(self._violation)
+        if any(quote in reason for quote in _QUOTES):
+            reason = reason.partition(": ")[0]
+        return MalformedRequest(f"this is no HTTP/1.1 request: {reason}")
 
     def send(self, event: h11.Event) -> bytes | None:  # type: ignore[override]
         parts = self.send_with_data_passthrough(event)

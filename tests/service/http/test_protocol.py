@@ -204,3 +204,24 @@ def test_who_is_answered_before_his_body_was_read_is_heard_out_in_small_pieces()
 
     assert asyncio.run(main()) == b"".join(found)
     assert max(map(len, found)) <= 20_000
+
+
+def test_a_body_that_breaks_off_behind_an_answer_that_has_begun_ends_the_connection():
+    """Nothing can be said there any more."""
+
+    async def app(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"so far", "more_body": True})
+        await asyncio.Event().wait()
+
+    async def main():
+        made, wire, state = connected(Connection, app)
+        await read(made, wire, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await settle(lambda: b"so far" in wire.written)
+        await read(made, wire, b"nonsense\r\n")
+        assert wire.is_closing()
+        for task in state.tasks:
+            task.cancel()
+        return wire.written
+
+    assert asyncio.run(main()).count(b"HTTP/1.1") == 1

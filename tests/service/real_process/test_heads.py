@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import socket
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +32,12 @@ def read_all(connection: socket.socket) -> bytes:
     return found
 
 
+def problem(answer: bytes) -> dict[str, Any]:
+    """What an answer's body says."""
+    document: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return document
+
+
 def is_alive(server) -> bool:
     return server.get("/v2/health/live").status_code == 200
 
@@ -44,18 +52,44 @@ def is_alive(server) -> bool:
     ids=["one header", "many headers", "request line"],
 )
 def test_too_large(server, data):
-    """It ends at once, and holds nothing; what is still being sent may reset the connection before the 400 is read."""
+    """It ends at once, and holds nothing; what is still being sent may reset the connection before anything is read."""
     connection = server.raw(b"")
     with contextlib.suppress(ConnectionError):
         connection.sendall(data)
-        assert read_all(connection)[:12] in {b"HTTP/1.1 400", b""}
+        if answer := read_all(connection):
+            assert answer.startswith(b"HTTP/1.1 431")
+            assert problem(answer)["type"] == "/problems/head-too-large"
     connection.close()
     assert is_alive(server)
 
 
-@pytest.mark.parametrize("data", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nA b\r\n\r\n"])
-def test_no_http(server, data):
-    assert read_all(server.raw(data)).startswith(b"HTTP/1.1 400")
+CHUNKED = b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"Doe^Jane\r\n\r\n", "illegal request line"),
+        (b"GET / HTTP/1.1\r\nDoe^Jane\r\n\r\n", "illegal header line"),
+        (LIVE + b"Content-Length: Doe^Jane\r\n\r\n", "bad Content-Length"),
+        (LIVE + b"Transfer-Encoding: Doe^Jane\r\n\r\n", "Only Transfer-Encoding: chunked is supported"),
+        (CHUNKED + b"3\r\nabcDoe^Jane", "malformed chunk footer"),
+        (CHUNKED + b"Doe^Jane\r\n", "illegal chunk header"),
+    ],
+)
+def test_no_http(server, data, reason):
+    """What is told is what is wrong, and nothing of what was sent."""
+    answer = read_all(server.raw(data))
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+    assert b"\r\ncontent-type: application/problem+json\r\n" in answer.lower()
+    assert problem(answer) == {
+        "type": "/problems/malformed-request",
+        "title": "The request is no HTTP",
+        "status": 400,
+        "detail": f"this is no HTTP/1.1 request: {reason}",
+    }
+    assert is_alive(server)
 
 
 def test_two_lengths_are_refused(server):
