@@ -6,13 +6,16 @@
                                    RefusedVersion (remembered)    NotReady (still loading at the deadline)
 
 All state is touched in the event loop only, so there are no locks. Loading happens on a thread of its own: a version
-that loads never takes the device's or the codecs' turn.
+that loads never takes the device's or the codecs' turn, and beside requests it takes what of the processor they leave.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,6 +40,11 @@ Load = Callable[[ModelVersion], Sequence[Restorer]]
 
 LOAD_RETRY_SECONDS = 5
 """After which a client should ask again for a version that is still loading."""
+
+NICENESS = 5
+"""Of the loader beside requests: a third of what a request gets, where there is not enough for both. A load keeps one
+core busy, and a run on all cores waits for the slowest. No more than 5: who loads holds Python's lock, and a request
+waits for it (at 10 the slowest became slower again)."""
 
 
 @dataclass(eq=False)
@@ -235,6 +243,8 @@ class LoadedVersions:
 
     def _load_and_warm(self, version: ModelVersion) -> Replicas:
         begin = time.monotonic()
+        if self._paying:  # else it is the start: TensorFlow's threads, which would inherit it, are not there yet
+            _let_others_first()
         restorers = tuple(self._load(version))
         paying = [pay for restorer in restorers if (pay := self._warm(restorer, version)) is not None]
         replicas = Replicas(restorers, shared_pixels=min(paying, default=None))
@@ -256,3 +266,10 @@ class LoadedVersions:
         else:
             self._paying[what] = warm(restorer, version, self._warm_shapes)
         return self._paying[what]
+
+
+def _let_others_first() -> None:
+    """This thread yields to the others of this process."""
+    if sys.platform == "linux":  # elsewhere a priority is the whole process's
+        niceness = min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 import time
 
@@ -10,7 +12,7 @@ import pytest
 
 from model_store.errors import RefusedVersion
 from service.errors import NotReady
-from service.models import LoadedVersions
+from service.models import NICENESS, LoadedVersions
 from service.telemetry import Instruments
 
 pytestmark = pytest.mark.anyio
@@ -84,6 +86,25 @@ async def test_what_pays_is_found_out_once_for_the_same_weights(published):
     assert runs[0][0] >= 4
     assert runs[2] == (len({1, 2} if runs[0][1] is None else {1}), runs[0][1])
     versions.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a priority is the whole process's")
+async def test_a_load_beside_requests_lets_them_first(published):
+    """Its thread, and no other; not at the start, when there are none, and others' threads would inherit it."""
+    mine = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    nice = []
+
+    def load(version):
+        nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) - mine)
+        return Restorer(version)
+
+    versions = loaded_versions(load)
+    for ref in ("ct-tiny", "gray-tiny", "ct-tiny"):
+        async with versions.lease(published.resolve(ref), deadline=soon()):
+            pass
+        versions.unload(ref)
+    assert nice == [0, NICENESS, NICENESS]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
 
 
 async def test_the_longest_idle_version_makes_room(published):
