@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -24,6 +23,7 @@ from model_store.golden import Deviation, GoldenSample, check_float32, check_red
 from model_store.integrity import verify_files
 from model_store.manifest import BFLOAT16, FLOAT32, UNCERTAINTY, Manifest
 from model_store.signatures import check_signatures
+from model_store.timing import time_each
 from model_store.version import ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -32,18 +32,6 @@ Precision = Literal["float32", "bfloat16"]
 Batch = NDArray[np.float32]
 
 SIGNATURES: dict[Precision, str] = {"float32": FLOAT32, "bfloat16": BFLOAT16}
-
-TIMING_SIDE = 512
-"""Pixels; the size of nearly every CT slice."""
-
-TIMING_RUNS = 3
-"""The fastest of these counts: other work on the machine can only add time."""
-
-TIMING_BUDGET_S = 0.25
-"""No further run once a precision has had this long: the longer a run, the less does it tell of anything else."""
-
-HOPELESS = 4.0
-"""A first run this many times slower than the other precision's first ends the contest: bfloat16 without hardware."""
 
 
 class UncertainRestorer(Protocol):
@@ -182,7 +170,7 @@ def load_restorer(
         except RefusedVersion as error:
             logger.warning("%s; serving it in float32", error)
     if timings is None or not proven.keys() <= timings.keys():
-        timings = time_each({candidate: functions[SIGNATURES[candidate]] for candidate in proven})
+        timings = time_each({candidate: functions[SIGNATURES[candidate]] for candidate in proven}, device)
     times = dict(timings)
     fastest = min(proven, key=lambda candidate: times[candidate])
     restore = functions[SIGNATURES[fastest]]
@@ -224,31 +212,6 @@ def _deviation(answer: Batch, stored: Batch, what: str) -> Deviation:
     if answer.shape != stored.shape:
         raise RefusedVersion(f"{what} answers the golden image {stored.shape} with shape {answer.shape}")
     return deviation(answer, stored)
-
-
-def time_each(
-    candidates: dict[Precision, Callable[[Batch], Batch]], clock: Callable[[], float] = time.perf_counter
-) -> dict[str, float]:
-    """Seconds per 512 x 512 image for each candidate: the fastest of a few runs after one to warm up."""
-    image = np.zeros((1, TIMING_SIDE, TIMING_SIDE, 1), np.float32)
-    timings: dict[str, float] = {}
-    firsts: list[float] = []
-    for name, restore in candidates.items():
-
-        def run(restore: Callable[[Batch], Batch] = restore) -> float:
-            start = clock()
-            restore(image)
-            return clock() - start
-
-        firsts.append(run())  # warms up, so it is compared with nothing but the other's first
-        if firsts[-1] > max(TIMING_BUDGET_S, HOPELESS * min(firsts)):
-            timings[name] = firsts[-1]
-            continue
-        runs = [run()]
-        while len(runs) < TIMING_RUNS and sum(runs) < TIMING_BUDGET_S:
-            runs.append(run())
-        timings[name] = min(runs)
-    return timings
 
 
 def available_devices() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from model_store.errors import RefusedVersion
 from model_store.restorer import Precision, Restorer, available_devices, import_tensorflow, load_restorer
 from model_store.store import ModelVersion
-from service.memory import spare_what_stays
+from service.memory import staying
 from service.models import Load
 from service.settings import Settings, environment_name
 
@@ -31,8 +31,8 @@ def load_by(settings: Settings, *, most: int | None = None) -> Load:
         if settings.device == "cpu":
             # Read by TensorFlow when it first looks for devices.
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-        import_tensorflow()
-        spare_what_stays()
+        with staying():
+            import_tensorflow()
         first, *others = _placed(version.name, settings, available_devices())[:most]
         what = (version.weights_sha256, first)
         restorer = load_restorer(version, precision=settings.precision, device=first, timings=timed.get(what))

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -26,12 +27,23 @@ def resident_bytes() -> int:
         return 0
 
 
-def spare_what_stays() -> None:
-    """Takes what is there now, and stays, out of the collector's sight: it would be looked through each time, with all
-    threads waiting, and TensorFlow alone is some hundred thousand objects. Once; before any model is loaded."""
-    if gc.get_freeze_count() == 0:
-        gc.collect()
-        gc.freeze()
+@contextlib.contextmanager
+def staying() -> Iterator[None]:
+    """What is there, and what is made inside, stays: the collector does not look through it again and again meanwhile,
+    nor ever after, with all threads waiting. TensorFlow alone is some hundred thousand objects.
+
+    The first time, before any model is loaded; then it does nothing.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 def keep_freed() -> None:

@@ -1,6 +1,6 @@
 """Before a version serves: all of its usual runs once, so that no request meets a cold one; and which of them pay.
 
-restorer, (N, H, W) ... --run, and again with a clock--> pixels that pay to be restored together
+restorer, (N, H, W) ... --run, with a clock--> pixels that pay to be restored together
 
 One image alone is answered earlier than one that shares a run, so sharing has to be faster. A GPU restores several
 images in little more than the time for one. A CPU that has enough to do with one image of 512 x 512 restores four
@@ -9,6 +9,7 @@ together up to a quarter slower than one after the other, because they leave its
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -19,14 +20,15 @@ import structlog
 from imaging.image import AIR_HU
 from model_store.errors import OutOfDeviceMemory
 from model_store.restorer import Batch, Restorer
+from model_store.timing import fastest
 from model_store.version import ModelVersion
 from service.batching import stack, unstack
 
 GAIN: Final = 0.95
 """Sharing pays when an image then takes no more than this of the time that it takes among half as many."""
 
-_RUNS, _SECONDS = 10, 0.25
-"""With a clock, of which the fastest counts; no further one when they took so long."""
+_RUNS: Final = 10
+"""At most, of each shape; the fastest counts."""
 
 
 def warm(
@@ -35,7 +37,7 @@ def warm(
     shapes: Sequence[tuple[int, int, int]],
     clock: Callable[[], float] = time.perf_counter,
 ) -> int | None:
-    """Runs each of the shapes, and again with a clock, until they do not pay.
+    """Runs each of the shapes, a few times, until they do not pay.
 
     Args:
         restorer, version: one on the device, and what it is.
@@ -54,7 +56,8 @@ def warm(
         if not _pays(count, height, width, pay):
             continue
         try:
-            seconds = _seconds(restorer, _images(version, count, height, width), clock) / count
+            run = functools.partial(_run, restorer, _images(version, count, height, width))
+            seconds = fastest(run, restorer.device, runs=_RUNS, clock=clock) / count
         except OutOfDeviceMemory:
             if count == 1:
                 raise
@@ -95,18 +98,8 @@ def _tell_not_warm(version: ModelVersion, count: int, height: int, width: int) -
     log.warning("not_warm", model=version.ref, images=count, height=height, width=width)
 
 
-def _seconds(restorer: Restorer, images: Sequence[Batch], clock: Callable[[], float]) -> float:
-    """Of a run as the executor makes it, putting the images together and taking them apart included."""
-    _run(restorer, images)
-    runs: list[float] = []
-    while len(runs) < _RUNS and sum(runs) < _SECONDS:
-        begin = clock()
-        _run(restorer, images)
-        runs.append(clock() - begin)
-    return min(runs)
-
-
 def _run(restorer: Restorer, images: Sequence[Batch]) -> None:
+    """As the executor does, putting the images together and taking them apart included."""
     if len(images) == 1:
         restorer(images[0])
     else:

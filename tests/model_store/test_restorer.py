@@ -9,7 +9,7 @@ import pytest
 
 from model_store.errors import ModelStoreError, RefusedVersion
 from model_store.manifest import Signature
-from model_store.restorer import import_tensorflow, load_restorer, time_each
+from model_store.restorer import import_tensorflow, load_restorer
 
 BOTH = {"serving_default": Signature(), "bfloat16": Signature(compute_dtype="bfloat16")}
 
@@ -78,7 +78,7 @@ def test_a_restorer_says_what_it_is(smooth, restore):
 
 
 def test_what_was_timed_before_is_not_timed_again(smooth, monkeypatch):
-    monkeypatch.setattr("model_store.restorer.time_each", lambda _: pytest.fail("timed again"))
+    monkeypatch.setattr("model_store.restorer.time_each", lambda *_: pytest.fail("timed again"))
     for fast, slow in (("float32", "bfloat16"), ("bfloat16", "float32")):
         known = {fast: 0.5, slow: 1.0}
         loaded = load_restorer(smooth, timings=known)
@@ -247,31 +247,3 @@ def test_tensorflow_is_quiet_unless_the_user_wants_otherwise(monkeypatch, before
         monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", before)
     import_tensorflow()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == after
-
-
-def timed(costs):
-    """Candidates that take the given seconds on a clock that only they move: the first cost once, then the second."""
-    now, runs = [0.0], []
-
-    def candidate(name, first, later):
-        def run(image):
-            assert image.shape == (1, 512, 512, 1)
-            now[0] += first if name not in runs else later
-            runs.append(name)
-
-        return run
-
-    candidates = {name: candidate(name, *cost) for name, cost in costs.items()}
-    return time_each(candidates, clock=lambda: now[0]), runs
-
-
-def test_the_first_run_warms_up_and_does_not_count():
-    timings, runs = timed({"float32": (9.0, 0.0625), "bfloat16": (5.0, 0.03125)})
-    assert timings == {"float32": 0.0625, "bfloat16": 0.03125}
-    assert runs == ["float32"] * 4 + ["bfloat16"] * 4
-
-
-def test_a_slow_model_is_run_once_more_and_a_hopeless_precision_not_again():
-    timings, runs = timed({"float32": (2.0, 1.5), "bfloat16": (20.0, 19.0)})
-    assert timings == {"float32": 1.5, "bfloat16": 20.0}
-    assert runs == ["float32", "float32", "bfloat16"]

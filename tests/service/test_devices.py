@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -149,7 +150,7 @@ def test_all_devices_compute_in_one_precision(monkeypatch, wrong_on_second, expe
 
     monkeypatch.setattr("service.loading.load_restorer", load)
     monkeypatch.setattr("service.loading.available_devices", lambda: ("GPU:0", "GPU:1", "CPU:0"))
-    monkeypatch.setattr("service.loading.spare_what_stays", lambda: None)
+    monkeypatch.setattr("service.loading.staying", contextlib.nullcontext)
     version = SimpleNamespace(name="ct-tiny", weights_sha256="0" * 64)
     found = load_by(Settings())(version)
     assert [(each.device, each.precision) for each in found] == [("GPU:0", expected), ("GPU:1", expected)]
