@@ -5,6 +5,7 @@ SIGTERM --> readiness 503, no new connections --> accepted requests finish (drai
 
 from __future__ import annotations
 
+import functools
 import signal
 from types import FrameType
 
@@ -66,7 +67,7 @@ def serve_app(app: FastAPI, settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http=Connection,  # type: ignore[arg-type]  # one that brings its own memory
+        http=functools.partial(Connection, unread=app.state.engine.instruments.count_unread),  # type: ignore[arg-type]  # one that brings its own memory
         log_config=None,
         access_log=False,
         server_header=False,

@@ -116,6 +116,10 @@ class Instruments:
         self.loaded = gauge("loaded_versions", "Model versions in memory.")
         ProcessCollector(registry=registry)
 
+    def count_unread(self, status: int) -> None:
+        """A request that was refused before any route was looked for: its head is no HTTP, too large or too slow."""
+        self.requests.labels(_OTHER_METHOD, _UNROUTED, str(status)).inc()
+
 
 class RequestContext:
     """ASGI middleware around everything: request id, access line, counters, and the last resort for exceptions."""

@@ -25,6 +25,8 @@ from service.http.leaving import offer
 from service.http.writes import GatheredWrites
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uvicorn._types import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, Scope
 
 HEAD_SECONDS: Final = 30.0
@@ -44,7 +46,7 @@ _QUOTES: Final = ("b'", 'b"')
 class Connection(asyncio.BufferedProtocol):
     """One connection: tells the event loop where to put the next bytes, and `Http` that they are there.
 
-    Arguments as uvicorn gives them.
+    Arguments as uvicorn gives them, and as `Http` has them.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -84,12 +86,18 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class Http(H11Protocol):
-    """The requests and answers of one connection; arguments as uvicorn gives them."""
+    """The requests and answers of one connection.
+
+    Args:
+        args, kwargs: as uvicorn gives them.
+        unread: is told the status of each answer to what is no request that the app could be asked.
+    """
 
     conn: _Conversation
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, unread: Callable[[int], None] = lambda _: None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._unread = unread
         self._app, self.app = self.app, self._serve
         self.conn = _Conversation(h11.SERVER, MAX_HEAD_BYTES)
         self._timer: asyncio.TimerHandle | None = None
@@ -218,6 +226,7 @@ class Http(H11Protocol):
         """The last answer on this connection, unless another has begun."""
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             answer = answer_to(error, path="")
+            self._unread(answer.status_code)
             headers = [*answer.raw_headers, (b"connection", b"close")]
             reason = STATUS_PHRASES[answer.status_code]
             for event in (

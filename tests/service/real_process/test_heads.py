@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import socket
 from typing import Any
 
@@ -90,6 +91,24 @@ def test_no_http(server, data, reason):
         "detail": f"this is no HTTP/1.1 request: {reason}",
     }
     assert is_alive(server)
+
+
+@pytest.mark.parametrize(("data", "status"), [(b"nonsense\r\n\r\n", 400), (b"GET /" + b"a" * LARGE, 431)])
+def test_what_is_no_request_is_counted_as_one(server, data, status):
+    def counted() -> float:
+        labels = f'{{method="any",route="unrouted",status="{status}"}}'
+        found = re.search(
+            f"^clearslice_requests_total{re.escape(labels)} (.+)$", server.get("/metrics").text, re.MULTILINE
+        )
+        return float(found[1]) if found else 0.0
+
+    before = counted()
+    connection = server.raw(b"")
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(data)
+        read_all(connection)
+    connection.close()
+    assert counted() == before + 1
 
 
 def test_two_lengths_are_refused(server):
