@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
 Batch = NDArray[np.float32]
+
+KINDS_OF_MEMORY: Final = ("current", "peak")
+"""As TensorFlow names them."""
 
 SIGNATURES: dict[Precision, str] = {"float32": FLOAT32, "bfloat16": BFLOAT16}
 
@@ -231,6 +235,15 @@ def available_devices() -> tuple[str, ...]:
         tf.config.experimental.enable_tensor_float_32_execution(False)
     devices = [*tf.config.list_logical_devices("GPU"), *tf.config.list_logical_devices("CPU")]
     return tuple(device.name.removeprefix("/device:") for device in devices)
+
+
+def memory_bytes(device: str, kind: Literal["current", "peak"]) -> float:
+    """What TensorFlow has given out of a device's memory, now or at most; NaN where it does not tell, as of a CPU."""
+    tf = import_tensorflow()
+    try:
+        return float(tf.config.experimental.get_memory_info(device)[kind])
+    except ValueError:
+        return math.nan
 
 
 def _load(

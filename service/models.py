@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -25,7 +26,7 @@ import structlog
 
 from model_store.errors import RefusedVersion
 from model_store.refs import parse_ref
-from model_store.restorer import Restorer
+from model_store.restorer import KINDS_OF_MEMORY, Restorer, memory_bytes
 from model_store.store import ModelVersion
 from service.errors import NotReady
 from service.memory import give_back, hand_over, resident_bytes
@@ -228,8 +229,16 @@ class LoadedVersions:
         elif error is not None:
             log_defect(error)
         elif not done.cancelled():
+            self._show_memory(done.result())
             self._keep_budget(ref)
         self._instruments.loaded.set(len(self.loaded()))
+
+    def _show_memory(self, replicas: Replicas) -> None:
+        """In the figures, of the devices that have their own."""
+        for device in replicas.devices:
+            for kind in KINDS_OF_MEMORY if device.startswith("GPU") else ():
+                shown = self._instruments.device_memory.labels(device, kind)
+                shown.set_function(functools.partial(memory_bytes, device, kind))
 
     async def _loaded(self, entry: _Entry, ref: str, deadline: float) -> Replicas:
         try:

@@ -86,6 +86,12 @@ class Instruments:
         self.batch_images = Histogram(
             "clearslice_batch_images", "Images that shared a run.", ["model"], registry=registry, buckets=_BATCHES
         )
+        self.device_memory = Gauge(
+            "clearslice_device_memory_bytes",
+            "Given out by TensorFlow of a device's own memory, now and at most.",
+            ["device", "kind"],
+            registry=registry,
+        )
         self.out_of_memory = count("out_of_memory", "Runs for which the device had not enough memory.")
         self.queue_depth = gauge("queue_depth", "Images that wait for the device.")
         self.shed = count("shed", "Requests answered 429, by what there was too little of.", "place")

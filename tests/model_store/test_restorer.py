@@ -1,4 +1,5 @@
 import gc
+import math
 import os
 import sys
 import threading
@@ -9,7 +10,7 @@ import pytest
 
 from model_store.errors import ModelStoreError, RefusedVersion
 from model_store.manifest import Signature
-from model_store.restorer import import_tensorflow, load_restorer
+from model_store.restorer import import_tensorflow, load_restorer, memory_bytes
 
 BOTH = {"serving_default": Signature(), "bfloat16": Signature(compute_dtype="bfloat16")}
 
@@ -247,3 +248,11 @@ def test_tensorflow_is_quiet_unless_the_user_wants_otherwise(monkeypatch, before
         monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", before)
     import_tensorflow()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == after
+
+
+def test_the_memory_of_a_device_is_what_tensorflow_says(monkeypatch):
+    known = {"GPU:0": {"current": 5, "peak": 7}}
+    experimental = import_tensorflow().config.experimental
+    assert math.isnan(memory_bytes("CPU:0", "current"))
+    monkeypatch.setattr(experimental, "get_memory_info", lambda device: known[device])
+    assert (memory_bytes("GPU:0", "current"), memory_bytes("GPU:0", "peak")) == (5.0, 7.0)

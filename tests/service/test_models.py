@@ -30,13 +30,13 @@ class Restorer:
         return batch
 
 
-def loaded_versions(load=Restorer, *, max_loaded=4, warm_shapes=(), memory_budget=None):
+def loaded_versions(load=Restorer, *, max_loaded=4, warm_shapes=(), memory_budget=None, instruments=None):
     return LoadedVersions(
         lambda version: [load(version)],
         warm_shapes=warm_shapes,
         max_loaded=max_loaded,
         memory_budget=memory_budget,
-        instruments=Instruments(),
+        instruments=instruments or Instruments(),
     )
 
 
@@ -105,6 +105,20 @@ async def test_a_load_beside_requests_lets_them_first(published):
         versions.unload(ref)
     assert nice == [0, NICENESS, NICENESS]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
+
+
+@pytest.mark.parametrize(("device", "shown"), [("GPU:0", {"current": 5.0, "peak": 7.0}), ("CPU:0", {})])
+async def test_the_memory_of_a_device_that_has_its_own_is_in_the_figures(published, monkeypatch, device, shown):
+    asked = {("GPU:0", "current"): 5.0, ("GPU:0", "peak"): 7.0}
+    monkeypatch.setattr("service.models.memory_bytes", lambda *what: asked[what])
+    monkeypatch.setattr(Restorer, "device", device)
+    instruments = Instruments()
+    versions = loaded_versions(instruments=instruments)
+    async with versions.lease(published.resolve("ct-tiny"), deadline=soon()):
+        pass
+    samples = [sample for metric in instruments.device_memory.collect() for sample in metric.samples]
+    assert {sample.labels["kind"]: sample.value for sample in samples} == shown
+    assert {sample.labels["device"] for sample in samples} <= {device}
 
 
 async def test_the_longest_idle_version_makes_room(published):
