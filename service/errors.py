@@ -4,6 +4,7 @@
       HeadTimeout      TooBusy          UploadTooLarge UploadTimeout      InvalidField          |
       HeadTooLarge     NotReady         MalformedUpload                                         v
       MalformedRequest NotAcceptable    NotMultipart                                     Image, model ref
+      UnknownCoding                                                                             |
       HostNotAllowed                                                                            |
       KeyRequired                                                                               |
       ScopeRequired                                                                             |
@@ -40,7 +41,11 @@ class HeadTimeout(ServiceError):
 
 
 class HeadTooLarge(ServiceError):
-    """The request line and the headers have more bytes than are read."""
+    """Headers, trailers or the size of a chunk have more bytes than are read."""
+
+
+class UnknownCoding(ServiceError):
+    """The request's Transfer-Encoding is not read here."""
 
 
 class MalformedRequest(ServiceError):

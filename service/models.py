@@ -6,7 +6,7 @@
                                    RefusedVersion (remembered)    NotReady (still loading at the deadline)
 
 All state is touched in the event loop only, so there are no locks. Loading happens on a thread of its own: a version
-that loads never takes the device's or the codecs' turn, and beside requests it takes what of the processor they leave.
+that loads never takes the device's or the codecs' turn, and yields to the others beside requests.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ LOAD_RETRY_SECONDS = 5
 """After which a client should ask again for a version that is still loading."""
 
 NICENESS = 5
-"""Of the loader beside requests: a third of what a request gets, where there is not enough for both. A load keeps one
-core busy, and a run on all cores waits for the slowest. No more than 5: who loads holds Python's lock, and a request
-waits for it (at 10 the slowest became slower again)."""
+"""Of the loader's thread beside requests, above the process's: where there is not enough for both it gets a third of
+what theirs get. Most of a load is its work, on one core, and a run on all cores waits for the slowest; proofs and warm
+runs are TensorFlow's threads' work, like any. No more than 5: who loads holds Python's lock, and a request waits for it
+(at 10 the slowest became slower again)."""
 
 
 @dataclass(eq=False)
@@ -252,7 +253,7 @@ class LoadedVersions:
 
     def _load_and_warm(self, version: ModelVersion) -> Replicas:
         begin = time.monotonic()
-        if self._paying:  # else it is the start: TensorFlow's threads, which would inherit it, are not there yet
+        if self._paying:  # not with the first: TensorFlow's threads, which it starts, would inherit it
             _let_others_first()
         restorers = tuple(self._load(version))
         paying = [pay for restorer in restorers if (pay := self._warm(restorer, version)) is not None]
@@ -281,4 +282,5 @@ def _let_others_first() -> None:
     """This thread yields to the others of this process."""
     if sys.platform == "linux":  # elsewhere a priority is the whole process's
         niceness = min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS)
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        with contextlib.suppress(OSError):  # where it may not, it loads all the same
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -123,7 +123,7 @@ class Instruments:
         ProcessCollector(registry=registry)
 
     def count_unread(self, status: int) -> None:
-        """A request that was refused before any route was looked for: its head is no HTTP, too large or too slow."""
+        """A request whose head was not read to its end: it is no HTTP, too large or too slow."""
         self.requests.labels(_OTHER_METHOD, _UNROUTED, str(status)).inc()
 
 

@@ -30,6 +30,9 @@ GAIN: Final = 0.95
 _RUNS: Final = 10
 """At most, of each shape; the fastest counts."""
 
+_BUDGET_S: Final = 0.5
+"""No further run of a shape once they had so long: the 20 ms that a CPU's first takes longer decide nothing then."""
+
 
 def warm(
     restorer: Restorer,
@@ -57,7 +60,7 @@ def warm(
             continue
         try:
             run = functools.partial(_run, restorer, _images(version, count, height, width))
-            seconds = fastest(run, restorer.device, runs=_RUNS, clock=clock) / count
+            seconds = fastest(run, restorer.device, runs=_RUNS, budget_s=_BUDGET_S, clock=clock) / count
         except OutOfDeviceMemory:
             if count == 1:
                 raise

@@ -70,6 +70,7 @@ TABLE: dict[type[Exception], Kind] = {
     ModelStoreError: Kind(503, "model-store", "The model store cannot be used"),
     errors.HeadTimeout: Kind(408, "head-timeout", "The headers came too slowly"),
     errors.HeadTooLarge: Kind(431, "head-too-large", "The headers are larger than this service reads"),
+    errors.UnknownCoding: Kind(501, "unknown-coding", "The transfer coding is not read here"),
     errors.MalformedRequest: Kind(400, "malformed-request", "The request is no HTTP"),
     errors.HostNotAllowed: Kind(421, "host-not-allowed", "This server does not answer to that name"),
     errors.KeyRequired: Kind(401, "key-required", "A valid API key is needed"),

@@ -1,17 +1,19 @@
 """HTTP/1.1 as uvicorn reads it with h11, with a limit of time that both lack, and without copies that both make.
 
     connection --(head, HEAD_SECONDS)--> h11 --> app <-- body of a declared length, where the connection put it
-                        408               |  400, 431
+                        408               |  400, 431, 501
                                     chunked body
 
-A head is the request line and the headers. Whether one is too large (431), what is no HTTP (400), and how long a body
-is, h11 says. Where a body is as long as a head declares there is nothing else to be read of it, and h11 would copy each
-byte four times: it goes to the app past it (docs/decisions/0015-what-the-wire-costs.md).
+A head is the request line and the headers. Whether one is too large (431), what is no HTTP (400), which codings of a
+body are not read (501), and how long a body is, h11 says. Where a body is as long as a head declares there is nothing
+else to be read of it, and h11 would copy each byte four times: it goes to the app past it
+(docs/decisions/0015-what-the-wire-costs.md).
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +21,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from service.api.problems import answer_to
-from service.errors import HeadTimeout, HeadTooLarge, MalformedRequest, ServiceError
+from service.errors import HeadTimeout, HeadTooLarge, MalformedRequest, ServiceError, UnknownCoding
 from service.http.body import Body
 from service.http.leaving import offer
 from service.http.writes import GatheredWrites
@@ -33,14 +35,10 @@ HEAD_SECONDS: Final = 30.0
 """From a head's first byte to its last. A connection may wait for the first as long as between two requests."""
 
 MAX_HEAD_BYTES: Final = 16384
-"""Of a head, or trailers, that are not complete yet."""
+"""Of a head, trailers, or the line of a chunk's size, that are not complete yet."""
 
 READ_BYTES: Final = 16384
 """Read at once of what h11 is to look at, and to copy: a head, and as little as may be of the body behind it."""
-
-
-_QUOTES: Final = ("b'", 'b"')
-"""In what h11 says: from there on it repeats bytes of the client's."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -90,10 +88,8 @@ class Http(H11Protocol):
 
     Args:
         args, kwargs: as uvicorn gives them.
-        unread: is told the status of each answer to what is no request that the app could be asked.
+        unread: is told the status of each answer to a head of which the app was not asked.
     """
-
-    conn: _Conversation
 
     def __init__(self, *args: Any, unread: Callable[[int], None] = lambda _: None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -164,8 +160,8 @@ class Http(H11Protocol):
             self.cycle.message_event.clear()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - which says less than h11
-        """Called by uvicorn when h11 cannot go on."""
-        self._refuse(self.conn.refused())
+        """Called by uvicorn where it catches what h11 raises."""
+        self._refuse(_why(sys.exception()))
 
     def on_response_complete(self) -> None:
         """Called by uvicorn."""
@@ -220,50 +216,50 @@ class Http(H11Protocol):
     def _lose_patience(self) -> None:
         if self._begun and not self.transport.is_closing():
             self._refuse(HeadTimeout(f"the request's headers did not arrive within {HEAD_SECONDS:g} seconds"))
-        self.transport.close()
+        else:
+            self.transport.close()
 
     def _refuse(self, error: ServiceError) -> None:
-        """The last answer on this connection, unless another has begun."""
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            answer = answer_to(error, path="")
-            self._unread(answer.status_code)
+        """The last answer on this connection, unless another has begun; the app, if it was asked, has nobody left."""
+        asked = self.conn.our_state is h11.SEND_RESPONSE
+        if asked or self.conn.our_state is h11.IDLE:
+            answer = answer_to(error, path=self.scope["path"] if asked else "")
+            if not asked:
+                self._unread(answer.status_code)
             headers = [*answer.raw_headers, (b"connection", b"close")]
             reason = STATUS_PHRASES[answer.status_code]
+            body = b"" if asked and self.scope["method"] == "HEAD" else bytes(answer.body)
             for event in (
                 h11.Response(status_code=answer.status_code, reason=reason, headers=headers),
-                h11.Data(data=bytes(answer.body)),
+                h11.Data(data=body),
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
+        if asked:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.close()
 
 
 class _Conversation(h11.Connection):
     """Requests and answers on one connection, as h11 knows them; an answer's body is not copied."""
 
-    _violation: h11.RemoteProtocolError
-
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
-        try:
-            return super().next_event()
-        except h11.RemoteProtocolError as violation:
-            self._violation = violation
-            raise
-
-    def refused(self) -> ServiceError:
-        """Why there is no next event; nothing of what was sent is repeated."""
-        if self._violation.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-            return HeadTooLarge(f"the request's line, headers or trailers have more than {MAX_HEAD_BYTES} bytes")
-        reason = str(self._violation)
-        if any(quote in reason for quote in _QUOTES):
-            reason = reason.partition(": ")[0]
-        return MalformedRequest(f"this is no HTTP/1.1 request: {reason}")
-
     def send(self, event: h11.Event) -> bytes | None:  # type: ignore[override]
         parts = self.send_with_data_passthrough(event)
         if parts is None or len(parts) == 1:
             return None if parts is None else parts[0]
         return b"".join(parts)
+
+
+def _why(violation: BaseException | None) -> ServiceError:
+    """What h11 raised, as an error of ours; nothing is repeated of what was sent."""
+    hint = getattr(violation, "error_status_hint", HTTPStatus.BAD_REQUEST)
+    if hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+        return HeadTooLarge(f"{MAX_HEAD_BYTES} bytes of headers, trailers or the size of a chunk had no end")
+    if hint == HTTPStatus.NOT_IMPLEMENTED:
+        return UnknownCoding("of transfer codings only chunked is read, and it once; send the body in chunks, or whole")
+    reason = str(violation).partition(": b")[0]  # from there on it repeats
+    return MalformedRequest(f"this is no HTTP/1.1 request: {reason}")
 
 
 def _declared_length(headers: list[tuple[bytes, bytes]]) -> int | None:

@@ -13,6 +13,7 @@ from service.memory import staying
 def nothing_stays():
     gc.unfreeze()
     yield
+    gc.unfreeze()
     assert gc.isenabled()
 
 
@@ -21,7 +22,6 @@ def test_the_collector_never_looks_through_what_stays():
         assert not gc.isenabled()
         made = [[number] for number in range(1000)]
     assert gc.isenabled()
-    assert gc.get_freeze_count() > 1000
     assert not {id(each) for each in made} & {id(each) for each in gc.get_objects()}
 
 

@@ -225,3 +225,28 @@ def test_a_body_that_breaks_off_behind_an_answer_that_has_begun_ends_the_connect
         return wire.written
 
     assert asyncio.run(main()).count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_an_app_whose_client_broke_off_his_body_has_nobody_to_answer(reads):
+    """The connection has answered for it: what it sends goes nowhere, and is no failure."""
+    ended = []
+
+    async def app(_scope, receive, send):
+        while reads and (await receive())["type"] != "http.disconnect":
+            pass
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body"})
+        ended.append(True)
+
+    async def main():
+        made, wire, state = connected(Connection, app)
+        await read(made, wire, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
+        await settle(lambda: not state.tasks)
+        made.connection_lost(None)
+        return wire.written
+
+    written = asyncio.run(main())
+    assert ended == [True]
+    assert written.startswith(b"HTTP/1.1 400")
+    assert b"401" not in written
