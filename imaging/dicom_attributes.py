@@ -9,17 +9,27 @@ malformed numbers as text. Messages name the keyword, and quote no text: it migh
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.tag import Tag
 
 from imaging.errors import UnsuitableImage
+
+_tag = functools.cache(Tag)
+"""Of a keyword; to look one up takes longer than to find its element."""
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    element = dataset.get(_tag(keyword))
+    return None if element is None else element.value
 
 
 def values(dataset: Dataset, keyword: str) -> list[Any]:
     """All values of an attribute; empty when it is missing or empty."""
-    value = dataset.get(keyword)
+    value = _value(dataset, keyword)
     if value is None or value == "":
         return []
     return [value] if isinstance(value, (str, bytes, int, float)) else list(value)
@@ -27,7 +37,7 @@ def values(dataset: Dataset, keyword: str) -> list[Any]:
 
 def text(dataset: Dataset, keyword: str) -> str:
     """The single value of a text attribute without outer spaces; empty when it is missing or multi-valued."""
-    value = dataset.get(keyword)
+    value = _value(dataset, keyword)
     return value.strip() if isinstance(value, str) else ""
 
 

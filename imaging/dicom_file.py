@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pydicom import Dataset
-from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.datadict import DicomDictionary
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filereader import read_dataset
@@ -55,6 +55,7 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 _FILE_META_GROUP = 0x0002
 _PIXEL_GROUP = 0x7FE0
 _PER_FRAME_GROUPS = 0x52009230
+_SEQUENCES = frozenset(tag for tag, (vr, *_) in DicomDictionary.items() if vr == "SQ")
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 # warnings.catch_warnings swaps state of the whole process, so it must not interleave with itself.
@@ -245,7 +246,7 @@ def _converted_items(dataset: Dataset, tag: BaseTag, limits: Limits) -> list[Dat
         elif size > MAX_ELEMENT_BYTES and raw.VR not in _UNCONVERTED:
             raise NotAnImage(f"it has {size} bytes, and {MAX_ELEMENT_BYTES} are allowed outside of pixel data")
     element = dataset[tag]
-    if element.VR != "SQ" and dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ":
+    if element.VR != "SQ" and tag in _SEQUENCES:
         raise NotAnImage("it must be a sequence of items, and is none")
     return list(element.value) if element.VR == "SQ" else []
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from pydicom import dcmread, dcmwrite
 
 CASES = [
     # declared, bytes of the patient's name, bytes of the description of the study
@@ -61,3 +64,28 @@ def test_bytes_are_kept_from_every_encoding(work, ct_slice, syntax):
     written = work(ct_slice(syntax=syntax, PatientID="P1"), 1.0).write()
     reference = work(ct_slice(PatientID="P1"), 1.0).write()
     assert written == reference
+
+
+LONG = {"StrainDescription": "a" * 70_001, "RetrieveURL": "https://example.org/a", "TextValue": "b" * 5}
+"""Texts whose VR (UC, UR, UT) has a length of 32 bits."""
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "big"])
+def test_pydicom_would_have_written_the_same(work, ct_slice, syntax):
+    """What is written as it is has heads, lengths and padding as pydicom gives them."""
+    made = work(ct_slice(syntax=syntax, PatientID="odd", **LONG), 1.0)
+    written = made.write()
+    again = io.BytesIO()
+    dcmwrite(again, dcmread(io.BytesIO(written)), enforce_file_format=True)
+    assert written == again.getvalue()
+    found = dcmread(io.BytesIO(written))
+    assert {keyword: found[keyword].value for keyword in LONG} == LONG
+    assert found.PixelData == made.derived.dataset.PixelData
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, about this very text
+def test_a_text_too_long_for_its_length_becomes_bytes(work, ct_slice):
+    """In Implicit VR it could be as long as it liked (PS3.5 6.2.2)."""
+    comment = "c" * 70_000
+    found = dcmread(io.BytesIO(work(ct_slice(syntax="implicit", ImageComments=comment), 1.0).write()))
+    assert (found["ImageComments"].VR, found["ImageComments"].value) == ("UN", comment.encode())
