@@ -195,13 +195,14 @@ async def test_a_long_transfer_ends_with_the_process_and_goes_on_with_the_next(n
     class Slow(kit.peer):
         def send(self, files, told):
             super().send(files[:1], told)
+            first.set()
             gate.wait(20)
             super().send(files[1:], told)
 
-    gate, peer, clock = threading.Event(), Slow(), kit.clock(kit.now())
+    first, gate, peer, clock = threading.Event(), threading.Event(), Slow(), kit.clock(kit.now())
     async with noding(peer=peer, clock=clock) as node:
         await node.bring(kit.series(4))
-        await node.until(lambda: len(peer.files) == 1)
+        await node.until(first.is_set)
         node.node.begin_stop()
         gate.set()
         await node.until(lambda: not any(live.sending for live in node.node.jobs()))
