@@ -234,7 +234,7 @@ def pixel_notes(pixels: EncodedPixels | EncodedFrames) -> list[str]:
 def write_instance(derived: Derived, source: SourceInstance) -> bytes:
     """The DICOM file of a derived instance: zero preamble, Explicit VR Little Endian, unchanged texts byte for byte.
 
-    What is bytes already is written as it is, and all else by pydicom, which takes ten times as long for an element.
+    What is bytes already is written as it is, and all else by pydicom, which takes longer for each element.
 
     Args:
         derived: from `derive`.
