@@ -20,9 +20,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.datadict import DicomDictionary
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
@@ -56,6 +56,7 @@ _FILE_META_GROUP = 0x0002
 _PIXEL_GROUP = 0x7FE0
 _PER_FRAME_GROUPS = 0x52009230
 _SEQUENCES = frozenset(tag for tag, (vr, *_) in DicomDictionary.items() if vr == "SQ")
+_CHARACTER_SET = 0x00080005
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 # warnings.catch_warnings swaps state of the whole process, so it must not interleave with itself.
@@ -214,16 +215,16 @@ def _convert_all(root: Dataset, limits: Limits) -> None:
     for _ in range(MAX_DEPTH):
         below: list[Dataset] = []
         for dataset in level:
-            tags = list(dataset.keys())
-            seen += len(tags) + 1
+            elements = list(dataset.items())
+            seen += len(elements) + 1
             if seen > MAX_ELEMENTS:
                 raise NotAnImage(f"the DICOM file has more than {MAX_ELEMENTS} elements, far more than any CT image")
-            for tag in tags:
+            for tag, element in elements:
                 if tag.is_private:
                     del dataset[tag]
                     continue
                 try:
-                    below += _converted_items(dataset, tag, limits)
+                    below += _converted_items(dataset, element, limits)
                 except TooLarge:
                     raise
                 except Exception as error:  # noqa: BLE001 - see pydicom_guard
@@ -234,21 +235,40 @@ def _convert_all(root: Dataset, limits: Limits) -> None:
     raise NotAnImage(f"the DICOM file nests sequences more than {MAX_DEPTH} deep")
 
 
-def _converted_items(dataset: Dataset, tag: BaseTag, limits: Limits) -> list[Dataset]:
+def _converted_items(dataset: Dataset, raw: RawDataElement | DataElement, limits: Limits) -> list[Dataset]:
     """Converts one element; the items when it is a sequence."""
-    raw = dataset.get_item(tag)
-    if isinstance(raw, RawDataElement) and raw.value is not None and tag.group != _PIXEL_GROUP:
-        size = len(raw.value)
-        if size < raw.length != UNDEFINED_LENGTH:
-            raise NotAnImage(f"it has {size} of {raw.length} bytes, so the file is truncated; send the whole file")
-        if tag == _PER_FRAME_GROUPS:
-            _check_frame_bytes(size, limits)
-        elif size > MAX_ELEMENT_BYTES and raw.VR not in _UNCONVERTED:
-            raise NotAnImage(f"it has {size} bytes, and {MAX_ELEMENT_BYTES} are allowed outside of pixel data")
+    tag = raw.tag
+    if isinstance(raw, RawDataElement):
+        _check_length(raw, limits)
+        if raw.VR != "SQ" and tag not in _SEQUENCES and tag != _CHARACTER_SET:
+            _convert(dataset, raw)
     element = dataset[tag]
     if element.VR != "SQ" and tag in _SEQUENCES:
         raise NotAnImage("it must be a sequence of items, and is none")
     return list(element.value) if element.VR == "SQ" else []
+
+
+def _convert(dataset: Dataset, raw: RawDataElement) -> None:
+    """Puts the element into its data set; of an ambiguous VR, `dataset[tag]` will, which knows the elements beside it.
+
+    That converts the others as well, and takes twice as long, since it looks again and again which kind it has.
+    """
+    charset = dataset.original_character_set or dataset._character_set  # noqa: SLF001 - as pydicom has it
+    element = convert_raw_data_element(raw, encoding=charset, ds=dataset)
+    if " or " not in element.VR:
+        dataset[raw.tag] = element
+
+
+def _check_length(raw: RawDataElement, limits: Limits) -> None:
+    if raw.value is None or raw.tag.group == _PIXEL_GROUP:
+        return
+    size = len(raw.value)
+    if size < raw.length != UNDEFINED_LENGTH:
+        raise NotAnImage(f"it has {size} of {raw.length} bytes, so the file is truncated; send the whole file")
+    if raw.tag == _PER_FRAME_GROUPS:
+        _check_frame_bytes(size, limits)
+    elif size > MAX_ELEMENT_BYTES and raw.VR not in _UNCONVERTED:
+        raise NotAnImage(f"it has {size} bytes, and {MAX_ELEMENT_BYTES} are allowed outside of pixel data")
 
 
 def _check_frame_bytes(size: int, limits: Limits) -> None:

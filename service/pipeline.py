@@ -26,8 +26,8 @@ from model_store.store import ModelVersion
 from service import tiling
 from service.dicom import rules
 from service.dicom.derive import derive
-from service.dicom.derived_instance import write_instance
 from service.dicom.enhanced import derive_frames
+from service.dicom.file_writer import write_instance
 from service.dicom.identity import MANUFACTURER, Derivation, program_version
 from service.errors import ModelFailed
 from service.settings import SiteConventions

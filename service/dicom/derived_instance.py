@@ -1,7 +1,6 @@
-"""What every derived instance has, of one frame or several: identity, maker, times, encoding, and its bytes.
+"""What every derived instance has, of one frame or several: identity, maker, times and encoding.
 
     source --kept--> new_instance --describe_series, describe_encoding, name_maker, set_times, identify--> Derived
-                                                                                  bytes <--write_instance-- |
 
 `derive` and `enhanced` add what belongs to their SOP classes: image type, rescale, and where the source is named.
 """
@@ -10,24 +9,17 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from pydicom import Dataset
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_data_element, write_file_meta_info
-from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRLittleEndian
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from imaging.dicom_attributes import text, values
-from imaging.dicom_file import SourceInstance
 from service.dicom.encoding import EncodedFrames, EncodedPixels
 from service.dicom.equipment import contributions, set_general_equipment
 from service.dicom.identity import IMPLEMENTATION_CLASS_UID, Derivation
-from service.dicom.original import original_text
 from service.dicom.written import put
 from service.settings import SiteConventions
 
@@ -68,10 +60,6 @@ _ENCODING = (
     "PixelPaddingValue",
 )
 """What gives the bytes of PixelData a meaning. UIDs are made of it: another order would give other ones."""
-
-_PIXEL_DATA = BaseTag(0x7FE00010)
-_MAX_SHORT = 0xFFFF
-"""Bytes of a value whose VR has a length of 16 bits."""
 
 _OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})")
 
@@ -214,6 +202,7 @@ def identify(
     instance = derivation.instance_uid(own, series_uid=series, pixel_data=derived.PixelData, encoding=encoding)
     put(derived, SOPInstanceUID=instance, SeriesInstanceUID=series)
     meta = derived.file_meta
+    meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = derived.SOPClassUID, derived.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID, meta.ImplementationVersionName = IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
@@ -229,50 +218,3 @@ def pixel_notes(pixels: EncodedPixels | EncodedFrames) -> list[str]:
     if pixels.moved:
         notes.append(f"{pixels.moved} pixels moved by one step, off the padding value")
     return notes
-
-
-def write_instance(derived: Derived, source: SourceInstance) -> bytes:
-    """The DICOM file of a derived instance: zero preamble, Explicit VR Little Endian, unchanged texts byte for byte.
-
-    What is bytes already is written as it is, and all else by pydicom, which takes longer for each element.
-
-    Args:
-        derived: from `derive`.
-        source: the source instance.
-    """
-    dataset = derived.dataset
-    as_it_is = {**original_text(dataset, source), _PIXEL_DATA: dataset.PixelData}
-    _take_as_written(dataset)
-    charset = dataset.get("SpecificCharacterSet")
-    written = DicomBytesIO()
-    written.is_implicit_VR, written.is_little_endian = False, True
-    written.write(b"\0" * 128 + b"DICM")
-    write_file_meta_info(written, dataset.file_meta)
-    for tag in sorted(dataset.keys()):
-        element = dataset.get_item(tag)
-        value = as_it_is.get(tag)
-        if value is None or (len(value) > _MAX_SHORT and element.VR not in EXPLICIT_VR_LENGTH_32):
-            write_data_element(written, element, charset)
-        else:
-            written.write(_head(tag, element.VR, len(value)))
-            written.write(value)
-    return bytes(written.getvalue())
-
-
-def _head(tag: BaseTag, vr: str, length: int) -> bytes:
-    """Of an element in Explicit VR Little Endian (PS3.5 7.1.2)."""
-    if vr in EXPLICIT_VR_LENGTH_32:
-        return struct.pack("<HH2sHI", tag.group, tag.element, vr.encode(), 0, length)
-    return struct.pack("<HH2sH", tag.group, tag.element, vr.encode(), length)
-
-
-def _take_as_written(derived: Dataset) -> None:
-    """So that pydicom does not search all items for ambiguous VRs again: `kept_elements` has settled them."""
-    pending = [derived]
-    while pending:
-        dataset = pending.pop()
-        charset = dataset._character_set  # noqa: SLF001 - pydicom has no public name for what it will encode with
-        dataset.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=charset)
-        for element in dataset.values():
-            if element.VR == "SQ":
-                pending.extend(element.value)

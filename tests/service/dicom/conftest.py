@@ -17,8 +17,9 @@ from imaging.formats import Limits, decode
 from imaging.image import Image
 from service.dicom import rules
 from service.dicom.derive import derive
-from service.dicom.derived_instance import Derived, write_instance
+from service.dicom.derived_instance import Derived
 from service.dicom.enhanced import derive_frames
+from service.dicom.file_writer import write_instance
 from service.dicom.identity import Derivation
 from service.settings import SiteConventions
 
