@@ -18,7 +18,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pydicom import DataElement, Dataset
 from pydicom.datadict import DicomDictionary
@@ -52,11 +52,14 @@ FRAME_BYTES = 1 << 14
 # These stay bytes, whatever their size; `max_bytes` of the file bounds them.
 _UNCONVERTED = frozenset({"OB", "OW", "OD", "OF", "OL", "OV", "OB or OW"})
 UNDEFINED_LENGTH = 0xFFFFFFFF
+_LEAST_BYTES = 8
+"""Of an element: its tag, and its length, or VR and length."""
+
 _FILE_META_GROUP = 0x0002
 _PIXEL_GROUP = 0x7FE0
 _PER_FRAME_GROUPS = 0x52009230
-_SEQUENCES = frozenset(tag for tag, (vr, *_) in DicomDictionary.items() if vr == "SQ")
 _CHARACTER_SET = 0x00080005
+_SEQUENCES = frozenset(tag for tag, (vr, *_) in DicomDictionary.items() if vr == "SQ")
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 # warnings.catch_warnings swaps state of the whole process, so it must not interleave with itself.
@@ -84,6 +87,11 @@ class _MeteredStream(io.BytesIO):
         if self.reads > MAX_READS:
             raise NotAnImage(f"the DICOM file has more than {MAX_ELEMENTS} elements, far more than any CT image")
         return super().read(size)
+
+
+def _stream(data: bytes) -> io.BytesIO:
+    """Metered if so many elements fit in at all; metering takes a fifth of the time to read an ordinary slice."""
+    return _MeteredStream(data) if len(data) > MAX_ELEMENTS * _LEAST_BYTES else io.BytesIO(data)
 
 
 @contextmanager
@@ -136,20 +144,20 @@ def read_dicom(data: bytes, *, limits: Limits) -> SourceInstance:
             " a bare data set must be written as a file first"
         )
     with pydicom_guard("the DICOM file is malformed or truncated"):
-        stream = _MeteredStream(data)
+        stream = _stream(data)
         file_meta = _read_file_meta(stream)
         syntax = _transfer_syntax(file_meta)
         if syntax == DeflatedExplicitVRLittleEndian:
-            stream = _MeteredStream(_inflate(data[stream.tell() :], max_bytes=limits.max_bytes))
+            stream = _stream(_inflate(data[stream.tell() :], max_bytes=limits.max_bytes))
         implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
         elements = read_dataset(stream, implicit, little)
         if not elements:
             # also where pydicom met the end of the file inside of a sequence, since it then gives nothing at all
             raise NotAnImage("the DICOM file has no complete data set: it is cut off or damaged; send the whole file")
         # an empty buffer, because the real one would keep the whole file in memory
-        dataset = SourceInstance(io.BytesIO(), elements, None, file_meta, implicit, little)
+        dataset = SourceInstance(io.BytesIO(), _standard(elements), None, file_meta, implicit, little)
         dataset.set_original_encoding(implicit, little, elements._character_set)  # noqa: SLF001
-        dataset.raw_values = _raw_values(dataset)
+        dataset.raw_values = _raw_values(elements)
         _convert_all(file_meta, limits)
         _convert_all(dataset, limits)
     return dataset
@@ -160,7 +168,7 @@ def encoded_data_set(data: bytes) -> tuple[UID, bytes]:
     if not looks_like_dicom(data):
         raise NotAnImage("the file has no DICM prefix after a preamble of 128 bytes (PS3.10 section 7.1)")
     with pydicom_guard("the file meta information is malformed or truncated"):
-        stream = _MeteredStream(data)
+        stream = _stream(data)
         return _transfer_syntax(_read_file_meta(stream)), data[stream.tell() :]
 
 
@@ -169,12 +177,40 @@ def _read_file_meta(stream: io.BytesIO) -> FileMetaDataset:
     return FileMetaDataset(read_dataset(stream, False, True, stop_when=_after_file_meta))
 
 
-def _raw_values(dataset: Dataset) -> dict[BaseTag, bytes]:
+def _raw_values(elements: Dataset) -> dict[BaseTag, bytes]:
     return {
         tag: element.value
-        for tag, element in dataset.items()
-        if isinstance(element, RawDataElement) and isinstance(element.value, bytes)
+        for tag, element in elements.items()
+        if isinstance(element, RawDataElement) and isinstance(element.value, bytes) and not tag.is_private
     }
+
+
+def _standard(elements: Dataset) -> dict[BaseTag, RawDataElement | DataElement]:
+    """Without private elements, and the plain ones converted, which a data set does itself in half as much time again.
+
+    What is a sequence, ambiguous, long or wrong stays as it is: `_convert_all` reads it, or says why it cannot.
+    """
+    _check_count(len(elements))
+    charset = elements._character_set  # noqa: SLF001 - pydicom has no public name for it
+    found = {tag: element for tag, element in elements.items() if not tag.is_private}
+    for tag, raw in found.items():
+        if _is_plain(raw):
+            with suppress(Exception):
+                element = convert_raw_data_element(raw, encoding=charset)
+                if " or " not in element.VR:
+                    found[tag] = element
+    return found
+
+
+def _is_plain(element: RawDataElement | DataElement) -> bool:
+    return (
+        isinstance(element, RawDataElement)
+        and element.value is not None
+        and len(element.value) == element.length <= MAX_ELEMENT_BYTES
+        and element.VR != "SQ"
+        and element.tag not in _SEQUENCES
+        and element.tag != _CHARACTER_SET
+    )
 
 
 def _after_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
@@ -217,14 +253,15 @@ def _convert_all(root: Dataset, limits: Limits) -> None:
         for dataset in level:
             elements = list(dataset.items())
             seen += len(elements) + 1
-            if seen > MAX_ELEMENTS:
-                raise NotAnImage(f"the DICOM file has more than {MAX_ELEMENTS} elements, far more than any CT image")
+            _check_count(seen)
             for tag, element in elements:
                 if tag.is_private:
                     del dataset[tag]
                     continue
+                if isinstance(element, DataElement) and element.VR != "SQ" and tag not in _SEQUENCES:
+                    continue
                 try:
-                    below += _converted_items(dataset, element, limits)
+                    below += _converted_items(dataset, tag, limits)
                 except TooLarge:
                     raise
                 except Exception as error:  # noqa: BLE001 - see pydicom_guard
@@ -235,40 +272,26 @@ def _convert_all(root: Dataset, limits: Limits) -> None:
     raise NotAnImage(f"the DICOM file nests sequences more than {MAX_DEPTH} deep")
 
 
-def _converted_items(dataset: Dataset, raw: RawDataElement | DataElement, limits: Limits) -> list[Dataset]:
+def _check_count(elements: int) -> None:
+    if elements > MAX_ELEMENTS:
+        raise NotAnImage(f"the DICOM file has more than {MAX_ELEMENTS} elements, far more than any CT image")
+
+
+def _converted_items(dataset: Dataset, tag: BaseTag, limits: Limits) -> list[Dataset]:
     """Converts one element; the items when it is a sequence."""
-    tag = raw.tag
-    if isinstance(raw, RawDataElement):
-        _check_length(raw, limits)
-        if raw.VR != "SQ" and tag not in _SEQUENCES and tag != _CHARACTER_SET:
-            _convert(dataset, raw)
+    raw = dataset.get_item(tag)
+    if isinstance(raw, RawDataElement) and raw.value is not None and tag.group != _PIXEL_GROUP:
+        size = len(raw.value)
+        if size < raw.length != UNDEFINED_LENGTH:
+            raise NotAnImage(f"it has {size} of {raw.length} bytes, so the file is truncated; send the whole file")
+        if tag == _PER_FRAME_GROUPS:
+            _check_frame_bytes(size, limits)
+        elif size > MAX_ELEMENT_BYTES and raw.VR not in _UNCONVERTED:
+            raise NotAnImage(f"it has {size} bytes, and {MAX_ELEMENT_BYTES} are allowed outside of pixel data")
     element = dataset[tag]
     if element.VR != "SQ" and tag in _SEQUENCES:
         raise NotAnImage("it must be a sequence of items, and is none")
     return list(element.value) if element.VR == "SQ" else []
-
-
-def _convert(dataset: Dataset, raw: RawDataElement) -> None:
-    """Puts the element into its data set; of an ambiguous VR, `dataset[tag]` will, which knows the elements beside it.
-
-    That converts the others as well, and takes twice as long, since it looks again and again which kind it has.
-    """
-    charset = dataset.original_character_set or dataset._character_set  # noqa: SLF001 - as pydicom has it
-    element = convert_raw_data_element(raw, encoding=charset, ds=dataset)
-    if " or " not in element.VR:
-        dataset[raw.tag] = element
-
-
-def _check_length(raw: RawDataElement, limits: Limits) -> None:
-    if raw.value is None or raw.tag.group == _PIXEL_GROUP:
-        return
-    size = len(raw.value)
-    if size < raw.length != UNDEFINED_LENGTH:
-        raise NotAnImage(f"it has {size} of {raw.length} bytes, so the file is truncated; send the whole file")
-    if raw.tag == _PER_FRAME_GROUPS:
-        _check_frame_bytes(size, limits)
-    elif size > MAX_ELEMENT_BYTES and raw.VR not in _UNCONVERTED:
-        raise NotAnImage(f"it has {size} bytes, and {MAX_ELEMENT_BYTES} are allowed outside of pixel data")
 
 
 def _check_frame_bytes(size: int, limits: Limits) -> None:

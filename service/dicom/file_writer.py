@@ -49,7 +49,7 @@ def _encoded(dataset: Dataset, charset: Any, unchanged: Mapping[BaseTag, bytes])
     """The elements of a data set; `charset` is that of what it is an item of."""
     charset = dataset.get("SpecificCharacterSet", charset)
     parts: list[bytes] = []
-    for tag in sorted(dataset.keys()):
+    for tag in sorted(dataset.keys(), key=int):
         element = dataset[tag]
         value = unchanged.get(tag)
         if value is None:

@@ -69,7 +69,7 @@ def _kept(source: Dataset, *, big_endian: bool, ancestors: list[Dataset]) -> Dat
 
 
 def _plain_elements(source: Dataset) -> Iterator[DataElement]:
-    for tag in sorted(source.keys()):
+    for tag in sorted(source.keys(), key=int):  # pydicom compares tags in Python
         # element 0000 is a group length, retired and wrong after any change
         if not is_removed(tag) and tag.element != 0:
             yield source[tag]
