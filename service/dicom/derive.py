@@ -110,9 +110,7 @@ def _name_source(derived: Dataset, source: Dataset, derivation: Derivation) -> N
     codes = list(derived.get("DerivationCodeSequence") or ())
     if not any(text(code, "CodeValue") == SMOOTHING[0] for code in codes):
         codes.append(code_item(*SMOOTHING))
-    derived.DerivationCodeSequence = Sequence(codes)
     item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
-    item.SpatialLocationsPreserved = "YES"
-    item.PurposeOfReferenceCodeSequence = Sequence([code_item(*SOURCE_IMAGE)])
-    derived.SourceImageSequence = Sequence([item])
+    put(item, ReferencedSOPClassUID=source.SOPClassUID, ReferencedSOPInstanceUID=source.SOPInstanceUID)
+    put(item, SpatialLocationsPreserved="YES", PurposeOfReferenceCodeSequence=Sequence([code_item(*SOURCE_IMAGE)]))
+    put(derived, DerivationCodeSequence=Sequence(codes), SourceImageSequence=Sequence([item]))

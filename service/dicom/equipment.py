@@ -44,7 +44,7 @@ _DATE_TIME = re.compile(rf"{_DATE.pattern}{_TIME.pattern}([+-][0-9]{{4}})?")
 def code_item(value: str, meaning: str) -> Dataset:
     """A code of the DICOM Controlled Terminology (PS3.16 annex D)."""
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+    put(item, CodeValue=value, CodingSchemeDesignator="DCM", CodeMeaning=meaning)
     return item
 
 
@@ -71,10 +71,8 @@ def set_general_equipment(derived: Dataset, derivation: Derivation) -> None:
     for keyword in SCANNER_ATTRIBUTES:
         if keyword in derived:
             del derived[keyword]
-    derived.Manufacturer = MANUFACTURER
-    derived.ManufacturerModelName = derivation.ref
-    derived.SoftwareVersions = derivation.program
-    derived.DeviceSerialNumber = derivation.weights_sha256
+    put(derived, Manufacturer=MANUFACTURER, ManufacturerModelName=derivation.ref)
+    put(derived, SoftwareVersions=derivation.program, DeviceSerialNumber=derivation.weights_sha256)
 
 
 def dicom_datetime(moment: datetime) -> str:
@@ -89,10 +87,10 @@ def _source_equipment(source: Dataset, kept: Dataset, purpose: tuple[str, str]) 
             item[keyword] = copy.copy(kept[keyword])
     if "Manufacturer" not in item or not text(item, "Manufacturer"):
         put(item, Manufacturer="UNKNOWN")  # type 1 here, type 2 in General Equipment
-    item.PurposeOfReferenceCodeSequence = Sequence([code_item(*purpose)])
+    put(item, PurposeOfReferenceCodeSequence=Sequence([code_item(*purpose)]))
     acquired = _acquired(source)
     if acquired is not None:
-        item.ContributionDateTime = acquired
+        put(item, ContributionDateTime=acquired)
     return item
 
 
@@ -107,13 +105,11 @@ def _acquired(source: Dataset) -> str | None:
 
 def _ours(derivation: Derivation, now: datetime) -> Dataset:
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = Sequence([code_item(*PROCESSING)])
+    described = f"Image restored by neural network {derivation.ref}, strength {derivation.strength:g}"
     set_general_equipment(item, derivation)
-    item.DeviceUID = device_uid(derivation.weights_sha256)
-    item.ContributionDateTime = dicom_datetime(now)
-    item.ContributionDescription = (
-        f"Image restored by neural network {derivation.ref}, strength {derivation.strength:g}"
-    )
+    put(item, PurposeOfReferenceCodeSequence=Sequence([code_item(*PROCESSING)]))
+    put(item, DeviceUID=device_uid(derivation.weights_sha256), ContributionDateTime=dicom_datetime(now))
+    put(item, ContributionDescription=described)
     return item
 
 

@@ -55,17 +55,17 @@ def kept_elements(source: Dataset) -> Dataset:
 
 
 def _kept(source: Dataset, *, big_endian: bool, ancestors: list[Dataset]) -> Dataset:
-    result = Dataset()
+    found = {}
     lineage = [source, *ancestors]
     for element in _plain_elements(source):
         if element.VR == "SQ":
             items = [_kept(item, big_endian=big_endian, ancestors=lineage) for item in element.value]
-            result[element.tag] = DataElement(element.tag, "SQ", Sequence(items))
+            found[element.tag] = DataElement(element.tag, "SQ", Sequence(items))
         else:
             readable = _readable(element, source, big_endian=big_endian, ancestors=ancestors)
             if readable is not None:
-                result[element.tag] = readable
-    return result
+                found[element.tag] = readable
+    return Dataset(found)
 
 
 def _plain_elements(source: Dataset) -> Iterator[DataElement]:

@@ -8,13 +8,25 @@ value would not fit it.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VR
+from pydicom.tag import BaseTag, Tag
 
 
 def put(dataset: Dataset, **attributes: Any) -> None:
-    """Sets attributes by keyword, in place, under the VR that the standard gives them."""
+    """Sets attributes by keyword, in place, under the VR that the standard gives them.
+
+    Raises:
+        ValueError: the standard has no such keyword.
+    """
     for keyword, value in attributes.items():
-        dataset.pop(keyword, None)
-        setattr(dataset, keyword, value)
+        dataset.add_new(*_attribute(keyword), value)
+
+
+@functools.cache
+def _attribute(keyword: str) -> tuple[BaseTag, str]:
+    tag = Tag(keyword)
+    return tag, dictionary_VR(tag)
