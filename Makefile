@@ -37,6 +37,9 @@ SHARES = 0.05 0.2
 # other servers that make bench measures beside ours, each with its requirements in bench/peers/
 PEERS = litserve rayserve
 
+# processes of the test suite; a file's tests stay together
+WORKERS = 2
+
 SERVING = .venv/.installed-$(EXTRA)
 DEVELOPMENT = .venv/.installed-dev
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
@@ -50,11 +53,11 @@ serve: export CLEARSLICE_SPOOL ?= spool
 serve: $(SERVING)  ## serve the shipped models on http://$CLEARSLICE_HOST:$CLEARSLICE_PORT (EXTRA=gpu for a GPU)
 	exec .venv/bin/clearslice serve
 
-test: $(DEVELOPMENT)  ## the whole suite; PYTEST='-k dicom' narrows it
-	.venv/bin/python -m pytest $(PYTEST)
+test: $(DEVELOPMENT)  ## the whole suite, in two processes of up to 2 GB each (WORKERS=N); PYTEST='-k dicom' narrows it
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST)
 
 test-web: $(DEVELOPMENT)  ## the page at / in a real browser (Debian: chromium)
-	.venv/bin/python -m pytest -m web tests/web $(PYTEST)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile -m web tests/web $(PYTEST)
 
 test-orthanc: $(DEVELOPMENT)  ## the PACS node beside a real Orthanc, in a network namespace of its own (as root; Debian: orthanc orthanc-dicomweb orthanc-python dcmtk dicom3tools)
 	unshare -n .venv/bin/python -m pytest -m orthanc tests/orthanc $(PYTEST)

@@ -37,7 +37,8 @@ action = "keep"
 
 
 def run(*arguments, **environment):
-    return CliRunner().invoke(app, ["pacs", *map(str, arguments)], env=environment or None)
+    wide = {"COLUMNS": "300"}  # no line is broken, however long a path is
+    return CliRunner().invoke(app, ["pacs", *map(str, arguments)], env=wide | environment)
 
 
 @pytest.fixture
