@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from clearslice.main import app
 from imaging.formats import encode_npy
+from training.networks.encoder import EncoderSettings
 
 SIDE = 48
 
@@ -37,6 +38,13 @@ def data(tmp_path):
         (tmp_path / "data" / "clean" / f"{number}.npy").write_bytes(encode_npy([clean]))
         (tmp_path / "data" / "noisy" / f"{number}.npy").write_bytes(encode_npy([noisy]))
     return tmp_path / "data"
+
+
+@pytest.fixture
+def brief_encoder(monkeypatch):
+    """Features of a perceptual run after two steps instead of hundreds."""
+    brief = EncoderSettings((4,), steps=2, batch=1, patch=16)
+    monkeypatch.setattr("training.networks.encoder.EncoderSettings", lambda: brief)
 
 
 def test_it_prints_what_was_measured_and_what_follows(data, run_command, tmp_path):
@@ -72,6 +80,7 @@ def test_json_is_whole_and_evidence_overrides_theory(data, run_command, tmp_path
     assert answer["verification"] is None
 
 
+@pytest.mark.usefixtures("brief_encoder")
 def test_verification_says_who_was_better(data, run_command, tmp_path):
     tiny = ("--epochs", 1, "--steps", 2, "--batch", 2, "--patch", 16, "--runs", tmp_path / "runs")
     output = " ".join(run_command("--data", data, "--verify", *tiny).stdout.split())
@@ -81,6 +90,7 @@ def test_verification_says_who_was_better(data, run_command, tmp_path):
     assert "after 2 steps of 2 patches of 16 x 16 pixels" in output
 
 
+@pytest.mark.usefixtures("brief_encoder")
 def test_verification_without_clean_images_imitates_the_noise(data, run_command, tmp_path):
     tiny = ("--epochs", 1, "--steps", 1, "--batch", 1, "--patch", 16, "--runs", tmp_path / "runs", "--json")
     references = ("--references", data / "clean")
