@@ -44,6 +44,11 @@ def test_a_model_is_on_all_devices_and_each_gives_the_same_answer(found):
     assert anywhere["answers"] == 1
 
 
+def test_a_model_that_is_loaded_again_is_on_all_devices_again(found):
+    assert (found["unload"], found["load"]) == (200, 200)
+    assert found["again"] == found["anywhere"]
+
+
 def test_a_model_that_is_placed_runs_there_alone(found):
     assert found["placed"]["statuses"] == [200]
     assert found["placed"]["devices"] == ["CPU:1"]

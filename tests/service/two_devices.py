@@ -62,6 +62,9 @@ async def main() -> None:
     found: dict[str, Any] = {"available": available_devices()}
     async with serving(placement="ct-huber=cpu:1") as http:
         found["anywhere"] = await answers(http, file.getvalue(), "ct-l2")
+        for what in ("unload", "load"):  # the second load of a version is warmed in fewer runs, on each device
+            found[what] = (await http.post(f"/v2/repository/models/ct-l2/{what}")).status_code
+        found["again"] = await answers(http, file.getvalue(), "ct-l2")
         found["placed"] = await answers(http, file.getvalue(), "ct-huber")
         models = (await http.get("/v1/models")).json()["models"]
         found["told"] = {
