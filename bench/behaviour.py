@@ -17,17 +17,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import numpy as np
 
+from bench import ROOT
 from bench.server import Server, serving
 from imaging.formats import encode_npy
 from imaging.phantom import trunk
 from training.provenance import machine, processor
 
-ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "docs" / "benchmarks" / "behaviour.md"
 HOUNSFIELD = {"rescale_slope": "1", "rescale_intercept": "0"}
 

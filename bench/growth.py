@@ -26,13 +26,13 @@ import httpx
 import matplotlib as mpl
 import numpy as np
 
+from bench import ROOT
 from bench.server import Server, serving
 from imaging.formats import encode_npy
 from imaging.phantom import trunk
 from imaging.phantom_dicom import PhantomSeries, series_files
 from training.provenance import machine, processor
 
-ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "benchmarks"
 REPORT, PLOT = FOLDER / "growth.md", FOLDER / "growth.svg"
 HOUNSFIELD = {"rescale_slope": "1", "rescale_intercept": "0"}

@@ -22,6 +22,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bench import ROOT
 from bench.designs import DESIGNS, RED_CNN, SHIPPED, red_cnn
 from imaging.low_dose import STANDARD
 from imaging.metrics import SOFT_TISSUE, psnr
@@ -36,7 +37,6 @@ from training.progress import silent
 from training.provenance import machine, processor
 from training.recipes import RECIPES
 
-ROOT = Path(__file__).parents[1]
 BENCHMARK = ROOT / "docs" / "benchmarks" / "networks.md"
 STUDY = ROOT / "docs" / "networks.md"
 CACHE = Path("runs/cache")

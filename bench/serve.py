@@ -25,8 +25,9 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import ROOT
 from bench.dicom import decode_and_encode_ms, phantom_file
-from bench.server import ROOT, Server, serving
+from bench.server import Server, serving
 from imaging.formats import encode_npy
 from imaging.phantom import trunk
 from model_store.restorer import SIGNATURES, Restorer, load_restorer

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import httpx
 
+from bench import ROOT
 from model_store.restorer import Precision
 
-ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 120.0
 POLL_S = 0.05
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import ROOT
 from imaging.low_dose import soft_tissue
 from imaging.noise.level import global_noise_level
 from imaging.quality.noise_power import NoisePower, RadialPower, noise_power, radial, shape_distance
@@ -28,7 +29,6 @@ from training.data.unit_noise import DRAWS
 from training.degradations.low_dose import add_mixed, texture_shares, unit_noise
 from training.errors import NoTrainingData
 
-ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "docs" / "simulated-noise.md"
 CACHE = Path("runs/cache")
 REGION = 24  # pixels, of a spectrum

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import ROOT
 from imaging.phantom import trunk
 from imaging.series import CtSeries
 from training.data.datasets import patches
@@ -33,7 +34,6 @@ from training.fit import FitSettings, compile_model
 from training.progress import silent
 from training.provenance import machine, processor
 
-ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "docs" / "benchmarks" / "training.md"
 CACHE = Path("runs/cache")
 SIDE, SPACING = 512, 0.7

@@ -28,12 +28,12 @@ from statistics import median
 import httpx
 import numpy as np
 
+from bench import ROOT
 from bench.client import Way, request_of
 from bench.server import serving
 from bench.trivial import NAME, publish
 from training.provenance import machine, processor
 
-ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "docs" / "benchmarks" / "wire.md"
 SIZE = (512, 512)
 CLIENTS = (1, 8)

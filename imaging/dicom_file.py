@@ -159,7 +159,7 @@ def read_dicom(data: bytes, *, limits: Limits) -> SourceInstance:
         dataset.set_original_encoding(implicit, little, elements._character_set)  # noqa: SLF001
         dataset.raw_values = _raw_values(elements)
         _convert_all(file_meta, limits)
-        _convert_all(dataset, limits)
+        _convert_all(dataset, limits, seen=len(elements) - len(dataset))
     return dataset
 
 
@@ -186,7 +186,7 @@ def _raw_values(elements: Dataset) -> dict[BaseTag, bytes]:
 
 
 def _standard(elements: Dataset) -> dict[BaseTag, RawDataElement | DataElement]:
-    """Without private elements, and the plain ones converted, which a data set does itself in half as much time again.
+    """Without private elements, and the plain ones converted, which takes a data set one and a half times as long.
 
     What is a sequence, ambiguous, long or wrong stays as it is: `_convert_all` reads it, or says why it cannot.
     """
@@ -197,7 +197,7 @@ def _standard(elements: Dataset) -> dict[BaseTag, RawDataElement | DataElement]:
         if _is_plain(raw):
             with suppress(Exception):
                 element = convert_raw_data_element(raw, encoding=charset)
-                if " or " not in element.VR:
+                if element.VR != "SQ" and " or " not in element.VR:
                     found[tag] = element
     return found
 
@@ -244,9 +244,11 @@ def _inflate(deflated: bytes, *, max_bytes: int) -> bytes:
     return inflated
 
 
-def _convert_all(root: Dataset, limits: Limits) -> None:
-    """Converts every standard element of `root` in place, level by level instead of recursively."""
-    seen = 0
+def _convert_all(root: Dataset, limits: Limits, *, seen: int = 0) -> None:
+    """Converts every standard element of `root` in place, level by level instead of recursively.
+
+    `seen` are the elements that were left out before.
+    """
     level = [root]
     for _ in range(MAX_DEPTH):
         below: list[Dataset] = []

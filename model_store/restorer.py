@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 Precision = Literal["float32", "bfloat16"]
 Batch = NDArray[np.float32]
 
-KINDS_OF_MEMORY: Final = ("current", "peak")
+MemoryKind = Literal["current", "peak"]
+KINDS_OF_MEMORY: Final[tuple[MemoryKind, ...]] = get_args(MemoryKind)
 """As TensorFlow names them."""
 
 SIGNATURES: dict[Precision, str] = {"float32": FLOAT32, "bfloat16": BFLOAT16}
@@ -237,7 +238,7 @@ def available_devices() -> tuple[str, ...]:
     return tuple(device.name.removeprefix("/device:") for device in devices)
 
 
-def memory_bytes(device: str, kind: Literal["current", "peak"]) -> float:
+def memory_bytes(device: str, kind: MemoryKind) -> float:
     """What TensorFlow has given out of a device's memory, now or at most; NaN where it does not tell, as of a CPU."""
     tf = import_tensorflow()
     try:

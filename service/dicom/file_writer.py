@@ -66,7 +66,7 @@ def _sequence(element: DataElement, charset: Any) -> bytes:
 
 
 def _plain(element: DataElement) -> bytes | None:
-    """A value that has the same bytes in each character set, as ASCII has; None for one that pydicom must encode."""
+    """A value of bytes, numbers or ASCII, with which each character set begins; None: pydicom must encode it."""
     vr, value = element.VR, element.value
     if value is None or value == "":
         return b""

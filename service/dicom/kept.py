@@ -79,14 +79,16 @@ def _readable(
     element: DataElement, source: Dataset, *, big_endian: bool, ancestors: list[Dataset]
 ) -> DataElement | None:
     """The element with a definite VR and little-endian words; None when its words have unknown size."""
+    element = copy.copy(element)
+    element.is_undefined_length = False  # a value that ended at a delimiter has the length that it has
     if " or " in element.VR:
-        element = correct_ambiguous_vr_element(copy.copy(element), source, not big_endian, [source, *ancestors])
+        element = correct_ambiguous_vr_element(element, source, not big_endian, [source, *ancestors])
         if " or " in element.VR:
             return None
     if big_endian and element.VR == "UN":
         return None
     width = WORD_BYTES.get(element.VR) if big_endian else None
     if width is None or not isinstance(element.value, bytes) or len(element.value) % width:
-        return copy.copy(element)
+        return element
     swapped = np.frombuffer(element.value, f">u{width}").astype(f"<u{width}").tobytes()
     return DataElement(element.tag, element.VR, swapped, already_converted=True)

@@ -12,7 +12,7 @@ import functools
 from typing import Any
 
 from pydicom import Dataset
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.tag import BaseTag, Tag
 
 
@@ -28,5 +28,7 @@ def put(dataset: Dataset, **attributes: Any) -> None:
 
 @functools.cache
 def _attribute(keyword: str) -> tuple[BaseTag, str]:
-    tag = Tag(keyword)
-    return tag, dictionary_VR(tag)
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise ValueError(f"the DICOM standard has no attribute {keyword!r}")
+    return Tag(tag), dictionary_VR(tag)

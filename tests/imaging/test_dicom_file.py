@@ -157,6 +157,26 @@ def test_very_many_items_are_refused_before_they_become_objects(monkeypatch, hea
         read_dicom(header + body, limits=LIMITS)
 
 
+def test_private_elements_count_with_all_others(monkeypatch, header):
+    monkeypatch.setattr(dicom_file, "MAX_ELEMENTS", 500)
+    private = b"".join(short(0x0029, 0x1000 + number, b"US", b"ab") for number in range(250))
+    items = explicit(0x0040, 0x0275, b"SQ", (ITEM + bytes(4)) * 150)
+    assert len(read_dicom(header + private + items, limits=LIMITS).RequestAttributesSequence) == 150
+    items = explicit(0x0040, 0x0275, b"SQ", (ITEM + bytes(4)) * 250)
+    with pytest.raises(NotAnImage, match="more than 500 elements"):
+        read_dicom(header + private + items, limits=LIMITS)
+
+
+def test_a_sequence_of_a_repeating_group_knows_the_sign_of_the_pixels(make_file):
+    """As all that is in a sequence must, for VRs that depend on it (PS3.5 6.2, US or SS)."""
+    inside = struct.pack("<HHI", 0x0028, 0x0120, 2) + b"\xff\xff"
+    item = ITEM + struct.pack("<I", len(inside)) + inside
+    file = make_file(PixelData=None, PixelRepresentation=1, syntax=ImplicitVRLittleEndian)
+    dataset = read_dicom(file + struct.pack("<HHI", 0x5000, 0x2600, len(item)) + item, limits=LIMITS)
+    (found,) = dataset[0x50002600].value
+    assert found.PixelPaddingValue == -1
+
+
 def test_a_huge_element_outside_of_pixel_data_is_refused(header):
     body = explicit(0x0040, 0x0275, b"SQ", (ITEM + bytes(4)) * 140_000)
     with pytest.raises(NotAnImage, match=r"\(0040,0275\).*1120000 bytes"):

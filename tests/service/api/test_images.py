@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import io
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -34,6 +35,9 @@ JSON, MIXED, NPY = (
     {"accept": media_type} for media_type in ("application/json", "multipart/mixed", "application/x-npy")
 )
 LIMITS = Limits(max_bytes=1 << 24, max_pixels=1 << 20, max_frames=40)
+DRAWN = re.compile(r"[0-9a-f]{32}")
+"""An id or a boundary, which has four digits of any year one day."""
+
 GRAY = np.random.default_rng(2).integers(0, 255, (9, 11)).astype(np.uint8)
 
 
@@ -118,9 +122,8 @@ async def test_nothing_identifies_the_patient(serve, ct_slice):
     async with serve() as client:
         for headers in (JSON, MIXED):
             answer = await client.look(ct_slice(PatientComments="a rare name"), headers=headers)
-            told = answer.text + str(answer.headers)
-            dates = ("19500101", "20250102")  # whole: a drawn id has four digits of any year one day
-            for identifying in ("ller", "Hans", "P1", *dates, "Doe", "Hospital", "A1", "Thorax", "rare", "SN1"):
+            told = DRAWN.sub("", answer.text + str(answer.headers))
+            for identifying in ("ller", "Hans", "P1", "1950", "2025", "Doe", "Hospital", "A1", "Thorax", "rare", "SN1"):
                 assert identifying not in told
 
 

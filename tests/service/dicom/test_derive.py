@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from service.dicom import rules
+from service.dicom.elements import read_file
 from service.dicom.identity import IMPLEMENTATION_CLASS_UID, device_uid
 from service.settings import SiteConventions
 
@@ -226,6 +228,28 @@ def test_what_is_removed(work, ct_dataset, to_file):
     assert not [element for element in derived.iterall() if element.tag.is_private]
     assert not [tag for tag in derived.keys() if tag.group in (0x5000, 0x6000, 0xFFFC)]  # noqa: SIM118
     assert derived.RequestAttributesSequence[0].ScheduledProcedureStepID == "S1"
+
+
+@pytest.mark.parametrize(
+    ("group", "element", "value"),
+    [
+        (0x0072, 0x0026, b"\x10\0\x20\0"),  # AT, which pydicom encodes
+        (0x0010, 0x1001, b"M\xfcller^H"),  # PN
+        (0x0010, 0x4000, b"plain text"),
+        (0x0042, 0x0011, b"\1\2\3"),  # OB of odd length
+    ],
+)
+def test_a_value_that_ends_at_a_delimiter_gets_its_length(work, ct_slice, group, element, value):
+    """In Implicit VR any element may lack its length; in Explicit VR its own would hide the pixels behind it."""
+    file = ct_slice(syntax="implicit")
+    at = file.index(struct.pack("<HHI", 0x0028, 0x0002, 2))
+    odd = struct.pack("<HHI", group, element, 0xFFFFFFFF) + value + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    if group > 0x0028:
+        at = file.index(struct.pack("<HH", 0x7FE0, 0x0010))
+    made = work(file[:at] + odd + file[at:], 1.0)
+    data = made.write()
+    assert read_file(data).get(group << 16 | element).value[: len(value)] == value
+    assert pydicom.dcmread(io.BytesIO(data)).PixelData == made.derived.dataset.PixelData
 
 
 def test_the_source_is_not_changed(work, ct_slice):

@@ -38,11 +38,13 @@ def elements(characters: st.SearchStrategy[str]) -> dict[str, tuple[str, st.Sear
     """Keyword -> its VR, and values of it."""
     text = st.text(characters.filter(lambda one: one != "\\"), max_size=12)
     lines = st.text(characters | st.sampled_from("\r\n\t\x1b\\"), max_size=40)
-    ascii_text = st.text(st.characters(min_codepoint=32, max_codepoint=91), max_size=16)
+    ascii_text = st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="\\"), max_size=16)
+    words = st.none() | st.binary(max_size=4).map(lambda data: data * 8)
     return {
         "RetrieveAETitle": ("AE", either(ascii_text)),
         "FrameIncrementPointer": ("AT", either(st.integers(0, 2**32 - 1))),
         "ImageType": ("CS", either(ascii_text)),
+        "PatientAge": ("AS", either(st.just("045Y"))),
         "CalibrationDate": ("DA", either(st.dates().map(lambda day: f"{day.year:04}{day:%m%d}") | st.just(""))),
         "PixelSpacing": ("DS", either(st.integers(-(10**6), 10**6).map(lambda n: f"{n / 1000}"))),
         "AcquisitionDateTime": ("DT", either(st.just("20250102101112.5+0100"))),
@@ -52,7 +54,12 @@ def elements(characters: st.SearchStrategy[str]) -> dict[str, tuple[str, st.Sear
         "ProtocolName": ("LO", either(text)),
         "ImageComments": ("LT", st.none() | lines),
         "ICCProfile": ("OB", st.none() | st.binary(max_size=9)),
-        "RedPaletteColorLookupTableData": ("OW", st.none() | st.binary(max_size=4).map(lambda data: data * 2)),
+        "RedPaletteColorLookupTableData": ("OW", words),
+        "FloatPixelData": ("OF", words),
+        "DoubleFloatPixelData": ("OD", words),
+        "LongPrimitivePointIndexList": ("OL", words),
+        "ExtendedOffsetTable": ("OV", words),
+        "00289999": ("UN", words),  # of no standard
         "PatientName": ("PN", either(text)),
         "StationName": ("SH", either(text)),
         "ReferencePixelX0": ("SL", either(st.integers(-(2**31), 2**31 - 1))),

@@ -16,6 +16,13 @@ def test_the_vr_of_the_dictionary_replaces_that_of_the_source():
     assert (dataset["SeriesNumber"].VR, dataset.SeriesNumber) == ("IS", None)
 
 
+def test_a_keyword_that_is_none_is_refused():
+    """pydicom would make it an attribute of the Python object, which is never written."""
+    for keyword in ("ContentQualifications", "Facade"):
+        with pytest.raises(ValueError, match=keyword):
+            put(Dataset(), **{keyword: "x"})
+
+
 @pytest.mark.parametrize(
     "element",
     [
