@@ -22,15 +22,17 @@ from pydicom.uid import ExplicitVRLittleEndian
 LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 """VRs whose length has four bytes, after two that are reserved (PS3.5 7.1.2)."""
 
+SHORT_MAX = 0xFFFF
+"""Most bytes of a value of any other VR."""
+
 FILE_META_LENGTH, TRANSFER_SYNTAX = 0x00020000, 0x00020010
 PIXEL_DATA = 0x7FE00010
 
-_PREAMBLE = b"\0" * 128 + b"DICM"
+PREAMBLE = b"\0" * 128 + b"DICM"
 _LENGTH_BYTES = 12
 """Of the element that says how long the file meta is."""
 
 _ITEM = 0xFFFEE000
-_SHORT_MAX = 0xFFFF
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,10 @@ def read_file(data: bytes) -> File:
     Raises:
         ValueError: it is none that `write_instance` made.
     """
-    if data[: len(_PREAMBLE)] != _PREAMBLE:
+    if data[: len(PREAMBLE)] != PREAMBLE:
         raise ValueError("the bytes are no file of a derived instance")
-    begin = len(_PREAMBLE) + _LENGTH_BYTES
-    length = read_elements(data[len(_PREAMBLE) : begin])
+    begin = len(PREAMBLE) + _LENGTH_BYTES
+    length = read_elements(data[len(PREAMBLE) : begin])
     if [one.tag for one in length] != [FILE_META_LENGTH]:
         raise ValueError("the bytes are no file of a derived instance: its file meta has no length")
     end = begin + int.from_bytes(length[0].value, "little")
@@ -97,7 +99,7 @@ def write_file(file: File) -> bytes:
     """The bytes of a file with a zero preamble; of what `read_file` gives, the same again."""
     meta = write_elements(file.meta)
     length = Element(FILE_META_LENGTH, "UL", struct.pack("<I", len(meta)))
-    return b"".join((_PREAMBLE, write_elements([length]), meta, write_elements(file.elements)))
+    return b"".join((PREAMBLE, write_elements([length]), meta, write_elements(file.elements)))
 
 
 def read_elements(data: bytes) -> tuple[Element, ...]:
@@ -126,17 +128,20 @@ def _header(data: bytes, position: int) -> tuple[int, int, str, int]:
 
 def write_elements(elements: Iterable[Element]) -> bytes:
     """The bytes of elements, one after the other; raises ValueError when a value is too long for its VR."""
-    parts = []
+    parts: list[bytes] = []
     for element in elements:
-        group, number, size = element.tag >> 16, element.tag & 0xFFFF, len(element.value)
-        if element.vr in LONG_VRS:
-            parts.append(struct.pack("<HH2sHI", group, number, element.vr.encode("ascii"), 0, size))
-        elif size <= _SHORT_MAX:
-            parts.append(struct.pack("<HH2sH", group, number, element.vr.encode("ascii"), size))
-        else:
-            raise ValueError(f"element ({group:04x},{number:04x}) of VR {element.vr} has {size} bytes")
-        parts.append(element.value)
+        parts += head(element.tag, element.vr, len(element.value)), element.value
     return b"".join(parts)
+
+
+def head(tag: int, vr: str, size: int) -> bytes:
+    """What stands before a value of that many bytes; raises ValueError when it is too long for its VR."""
+    group, number = tag >> 16, tag & 0xFFFF
+    if vr in LONG_VRS:
+        return struct.pack("<HH2sHI", group, number, vr.encode("ascii"), 0, size)
+    if size > SHORT_MAX:
+        raise ValueError(f"element ({group:04x},{number:04x}) of VR {vr} has {size} bytes")
+    return struct.pack("<HH2sH", group, number, vr.encode("ascii"), size)
 
 
 def items_of(element: Element) -> list[tuple[Element, ...]]:

@@ -17,16 +17,11 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from imaging.dicom_file import SourceInstance
 from service.dicom.derived_instance import Derived
-from service.dicom.elements import FILE_META_LENGTH, item
+from service.dicom.elements import FILE_META_LENGTH, LONG_VRS, PREAMBLE, SHORT_MAX, Element, head, item, write_elements
 from service.dicom.original import TEXT_VRS, original_text
-
-_PREAMBLE = b"\0" * 128 + b"DICM"
-_MAX_SHORT = 0xFFFF
-"""Bytes of a value whose VR has a length of 16 bits."""
 
 _NUMBERS = {"US": "<H", "SS": "<h", "UL": "<I", "SL": "<i"}
 _BYTES = frozenset({"OB", "OW", "OF", "OL", "OD", "OV", "UN"})
@@ -41,8 +36,8 @@ def write_instance(derived: Derived, source: SourceInstance) -> bytes:
     """
     dataset = derived.dataset
     meta = b"".join(_encoded(dataset.file_meta, None, {}))
-    length = _element(BaseTag(FILE_META_LENGTH), "UL", struct.pack("<I", len(meta)))
-    return b"".join((_PREAMBLE, *length, meta, *_encoded(dataset, None, original_text(dataset, source))))
+    length = write_elements([Element(FILE_META_LENGTH, "UL", struct.pack("<I", len(meta)))])
+    return b"".join((PREAMBLE, length, meta, *_encoded(dataset, None, original_text(dataset, source))))
 
 
 def _encoded(dataset: Dataset, charset: Any, unchanged: Mapping[BaseTag, bytes]) -> list[bytes]:
@@ -54,10 +49,10 @@ def _encoded(dataset: Dataset, charset: Any, unchanged: Mapping[BaseTag, bytes])
         value = unchanged.get(tag)
         if value is None:
             value = _sequence(element, charset) if element.VR == "SQ" else _plain(element)
-        if value is None or (len(value) > _MAX_SHORT and element.VR not in EXPLICIT_VR_LENGTH_32):
+        if value is None or (len(value) > SHORT_MAX and element.VR not in LONG_VRS):
             parts.append(_by_pydicom(element, charset))
         else:
-            parts += _element(tag, element.VR, value)
+            parts += head(int(tag), element.VR, len(value)), value
     return parts
 
 
@@ -81,13 +76,6 @@ def _plain(element: DataElement) -> bytes | None:
         return None
     text = "\\".join(values).encode("ascii")
     return text + (b"\0" if vr == "UI" else b" ") * (len(text) % 2)
-
-
-def _element(tag: BaseTag, vr: str, value: bytes) -> tuple[bytes, bytes]:
-    """Head and value (PS3.5 7.1.2)."""
-    if vr in EXPLICIT_VR_LENGTH_32:
-        return struct.pack("<HH2sHI", tag.group, tag.element, vr.encode(), 0, len(value)), value
-    return struct.pack("<HH2sH", tag.group, tag.element, vr.encode(), len(value)), value
 
 
 def _by_pydicom(element: DataElement, charset: Any) -> bytes:
