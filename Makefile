@@ -54,10 +54,10 @@ serve: $(SERVING)  ## serve the shipped models on http://$CLEARSLICE_HOST:$CLEAR
 	exec .venv/bin/clearslice serve
 
 test: $(DEVELOPMENT)  ## the whole suite, in two processes of up to 2 GB each (WORKERS=N); PYTEST='-k dicom' narrows it
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-web: $(DEVELOPMENT)  ## the page at / in a real browser (Debian: chromium)
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile -m web tests/web $(PYTEST)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m web tests/web $(PYTEST)
 
 test-orthanc: $(DEVELOPMENT)  ## the PACS node beside a real Orthanc, in a network namespace of its own (as root; Debian: orthanc orthanc-dicomweb orthanc-python dcmtk dicom3tools)
 	unshare -n .venv/bin/python -m pytest -m orthanc tests/orthanc $(PYTEST)

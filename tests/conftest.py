@@ -11,9 +11,10 @@ The functions behind the fixtures are module-level, so that their signatures and
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import runpy
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -21,6 +22,7 @@ from typing import Any, Literal, Protocol
 import hypothesis
 import numpy as np
 import pytest
+import structlog
 from numpy.typing import NDArray
 
 from imaging.phantom import trunk
@@ -151,6 +153,17 @@ def save_tiny_model(path: Path, kind: Kind) -> None:
     image = golden_image()
     np.savez(path / "golden.npz", image=image, restored=answer_by_numpy(kind, image))
     (path / "README.md").write_text(CARD, encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """What a command of ours does to the logging of its process ends with the test: the next may be anyone's."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
