@@ -90,7 +90,7 @@ class _MeteredStream(io.BytesIO):
 
 
 def _stream(data: bytes) -> io.BytesIO:
-    """Metered if so many elements fit in at all; metering takes a fifth of the time to read an ordinary slice."""
+    """Metered if so many elements fit in at all: it takes a quarter of the time in which pydicom reads a slice's."""
     return _MeteredStream(data) if len(data) > MAX_ELEMENTS * _LEAST_BYTES else io.BytesIO(data)
 
 
